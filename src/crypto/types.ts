@@ -1,0 +1,110 @@
+/**
+ * The shapes of algorithm entries. Consumers hold an entry and never compare transform numbers; registry.ts is the only
+ * way to get one. Everything here is synchronous and pure but for signatures, whose nonces come from OpenSSL.
+ */
+import type { Rng } from '../env.ts'
+
+export type ProviderName = 'node' | 'noble'
+
+/** Encryption transform (type 1). Used for IKE's SK payloads and by the TypeScript ESP twin. */
+export interface EncrAlgorithm {
+  readonly id: number
+  readonly name: string
+  readonly provider: ProviderName
+  readonly keyBits: number
+  readonly aead: boolean
+  /** Octets of cipher key, without salt. */
+  readonly keyLength: number
+  /** Octets of salt that follow the key in the keying material: 4 for GCM and ChaCha20-Poly1305, else 0. */
+  readonly saltLength: number
+  readonly ivLength: number
+  /** Octets of ICV that this transform itself appends (0 for CBC: INTEG supplies it). */
+  readonly icvLength: number
+  /** Plaintext must be a multiple of this (1 for AEAD). */
+  readonly blockSize: number
+  /** Packets under one key before it must be replaced (confidentiality limit). */
+  readonly maxPackets: number
+  /**
+   * @param key cipher key followed by salt, `keyLength + saltLength` octets
+   * @param aad must be empty for CBC
+   * @returns ciphertext followed by the ICV
+   * @throws RangeError on a wrong key or IV length, or plaintext that is no multiple of `blockSize`
+   */
+  seal(key: Uint8Array, iv: Uint8Array, aad: Uint8Array, plaintext: Uint8Array): Uint8Array
+  /** @returns plaintext, or undefined when the ICV is wrong or the length impossible */
+  open(key: Uint8Array, iv: Uint8Array, aad: Uint8Array, sealed: Uint8Array): Uint8Array | undefined
+}
+
+/** Pseudo-random function (type 2). */
+export interface PrfAlgorithm {
+  readonly id: number
+  readonly name: string
+  readonly provider: ProviderName
+  /** Preferred key length in octets; also the length of SK_d, SK_pi and SK_pr. */
+  readonly keyLength: number
+  readonly outputLength: number
+  compute(key: Uint8Array, ...data: readonly Uint8Array[]): Uint8Array
+}
+
+/** Integrity transform (type 3). */
+export interface IntegAlgorithm {
+  readonly id: number
+  readonly name: string
+  readonly provider: ProviderName
+  readonly keyLength: number
+  readonly icvLength: number
+  /** @returns the ICV, already truncated to `icvLength` */
+  compute(key: Uint8Array, ...data: readonly Uint8Array[]): Uint8Array
+}
+
+/** Key exchange method (type 4). Stateless on octets, so that a slow one can be computed in another thread. */
+export interface KeAlgorithm {
+  readonly id: number
+  readonly name: string
+  readonly provider: ProviderName
+  /** Octets in the KE payload. */
+  readonly publicLength: number
+  readonly secretLength: number
+  /** Takes more than about 200 µs: belongs to a worker, not to the main thread. */
+  readonly slow: boolean
+  /** MODP 1024/1536: only where the configuration names them and opts in. */
+  readonly optIn: boolean
+  generatePrivate(rng: Rng): Uint8Array
+  publicFrom(privateKey: Uint8Array): Uint8Array
+  /** @returns g^ir, fixed length (RFC 7296 §2.14), or undefined when the peer's value is invalid (range, curve, all-zero) */
+  sharedSecret(privateKey: Uint8Array, peerPublic: Uint8Array): Uint8Array | undefined
+}
+
+export type KeyKind = 'ed25519' | 'ed448' | 'rsa' | 'ecdsa-p256' | 'ecdsa-p384' | 'ecdsa-p521'
+
+/** A public key as pinned or received. `spki` is the DER SubjectPublicKeyInfo (RFC 7670 puts it in CERT). */
+export interface PublicKey {
+  readonly kind: KeyKind
+  readonly bits: number
+  readonly spki: Uint8Array
+}
+
+/** `pkcs8` is DER; it may be sent to a worker and must never be printed. */
+export interface PrivateKey {
+  readonly kind: KeyKind
+  readonly bits: number
+  readonly pkcs8: Uint8Array
+  readonly publicKey: PublicKey
+}
+
+/** One way to sign: an AUTH method with, for method 14, its hash and AlgorithmIdentifier (RFC 7427). */
+export interface SignatureScheme {
+  readonly name: string
+  /** AUTH method: 1 RSA, 9/10/11 ECDSA, 14 Digital Signature. */
+  readonly method: number
+  /** RFC 7427 hash number: 1 SHA-1, 2/3/4 SHA2-256/384/512, 5 Identity (RFC 8420). */
+  readonly hash: number
+  /** DER AlgorithmIdentifier; empty unless method 14. */
+  readonly algorithmIdentifier: Uint8Array
+  readonly kind: readonly KeyKind[]
+  /** Signing takes over 200 µs (RSA). */
+  readonly slow: boolean
+  sign(key: PrivateKey, data: Uint8Array): Uint8Array
+  /** @returns true only for a valid signature by that key; false for anything else, never throws on peer data */
+  verify(key: PublicKey, data: Uint8Array, signature: Uint8Array): boolean
+}

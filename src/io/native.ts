@@ -1,0 +1,175 @@
+/**
+ * The addon's face in TypeScript and its loader. Types state meaning and unit; the implementation is native/.
+ * Every call checks its arguments and throws TypeError/RangeError; operating-system failures throw an Error with
+ * `code` ('EBUSY', …) and `syscall`.
+ */
+
+/** Feature names that were probed, not assumed. */
+export interface TunFeatures {
+  readonly vnetHdr: boolean
+  readonly tso4: boolean
+  readonly tso6: boolean
+  readonly uso: boolean
+}
+
+export interface NativeTun {
+  readonly fd: number
+  readonly name: string
+  readonly ifIndex: number
+  readonly features: TunFeatures
+}
+
+export interface UdpSocketOptions {
+  readonly family: 4 | 6
+  /** Local address, '0.0.0.0' or '::' for any. IPv6 sockets are IPV6_V6ONLY. */
+  readonly address: string
+  readonly port: number
+  /** SO_MARK, so that our own datagrams bypass the tunnel's routes; 0 for none. */
+  readonly mark: number
+  /** Joins the port's reuseport group. Without it a taken port is EADDRINUSE. */
+  readonly reusePort: boolean
+  /** Set on sockets of a shard: UDP_GRO and large buffers. */
+  readonly esp: boolean
+}
+
+/** Keys and numbers of one direction of a Child SA. The addon copies the keys; the caller wipes its own. */
+export interface NativeSaKeys {
+  readonly encr: number
+  readonly encrKeyBits: number
+  readonly integ: number
+  readonly esn: boolean
+  /** Cipher key followed by salt. */
+  readonly encrKey: Uint8Array
+  readonly integKey: Uint8Array
+}
+
+/** Address ranges as in sa/traffic-selector.ts. */
+export interface NativeSelector {
+  readonly family: 4 | 6
+  readonly startAddress: Uint8Array
+  readonly endAddress: Uint8Array
+  readonly ipProtocol: number
+  readonly startPort: number
+  readonly endPort: number
+}
+
+export interface NativePath {
+  readonly family: 4 | 6
+  /** Source address put into IP_PKTINFO; '' lets the kernel choose. */
+  readonly localAddress: string
+  readonly remoteAddress: string
+  readonly remotePort: number
+}
+
+export interface NativeInboundSa extends NativeSaKeys {
+  readonly spi: number
+  /** Packets, 0 off, at most 65,536. */
+  readonly replayWindow: number
+  /** Selectors an inner packet must meet: source in `remote`, destination in `local`. */
+  readonly local: readonly NativeSelector[]
+  readonly remote: readonly NativeSelector[]
+  /** Last known source; a newer authenticated packet from elsewhere raises `endpoint-moved`. */
+  readonly path: NativePath
+}
+
+export interface NativeOutboundSa extends NativeSaKeys {
+  /** Name of this SA towards `setPolicy`: ChildSa.id. */
+  readonly handle: number
+  readonly spi: number
+  readonly path: NativePath
+  /** First sequence number to send is this plus one; 0 for a new SA. */
+  readonly sequence?: bigint
+}
+
+/** One line of the SPD. Later calls with the same `id` replace it in one step (make before break). */
+export interface NativePolicy {
+  readonly id: number
+  readonly local: readonly NativeSelector[]
+  readonly remote: readonly NativeSelector[]
+  /** Outbound SA to use, or null: packets are dropped as `noSa` and `acquire` is raised, at most once a second. */
+  readonly outbound: number | null
+}
+
+export interface SaCounters {
+  readonly packets: bigint
+  readonly bytes: bigint
+  /** CLOCK_BOOTTIME milliseconds of the last packet, 0 for none. */
+  readonly lastMs: number
+  /** Highest sequence number sent or authenticated. */
+  readonly sequence: bigint
+}
+
+/** What a shard tells its owner. Rare: never per packet. */
+export type ShardEvent =
+  | { readonly type: 'endpoint-moved'; readonly spi: number; readonly family: 4 | 6; readonly address: string; readonly port: number }
+  | { readonly type: 'acquire'; readonly policy: number }
+  /** An outbound SA nears its sequence or AEAD limit. */
+  | { readonly type: 'soft-limit'; readonly handle: number }
+  /** The shard's TUN or UDP descriptor failed for good (device removed). */
+  | { readonly type: 'failed'; readonly what: 'tun' | 'udp'; readonly code: string }
+
+export interface ShardOptions {
+  readonly tunFd: number
+  /** One per address family in use. */
+  readonly udp: readonly { readonly family: 4 | 6; readonly fd: number }[]
+  onEvent(event: ShardEvent): void
+}
+
+export interface NativeShard {
+  /** Stops polling and frees buffers; the descriptors stay open and belong to the caller. */
+  close(): void
+}
+
+export interface NativeIkeSocket {
+  /** @returns 0 or an errno name such as 'ENETUNREACH'; `localAddress` '' lets the kernel choose the source */
+  send(data: Uint8Array, localAddress: string, remoteAddress: string, remotePort: number): string | 0
+  close(): void
+}
+
+export interface NativeAddon {
+  /** Names in the order of the counter array; equal to DROP_REASONS of sa/drop.ts. */
+  readonly dropReasons: readonly string[]
+  /** Version of the OpenSSL inside the running node, e.g. 'OpenSSL 3.0.17'. */
+  readonly cryptoBackend: string
+
+  /** IFF_TUN | IFF_NO_PI | IFF_VNET_HDR; offloads as probed. A taken name is EBUSY. */
+  openTun(name: string, options?: { readonly offload?: boolean }): NativeTun
+  openUdp(options: UdpSocketOptions): number
+  /**
+   * Attaches the reuseport program to the group of `fd`: index 0 of the group takes IKE (non-ESP marker), keepalives and
+   * short datagrams, index 1 + (SPI mod shards) takes ESP. Sockets join in the order in which they were bound.
+   */
+  attachSteering(fd: number, shards: number): void
+  closeFd(fd: number): void
+
+  /** Calls `onDatagram` with a copy of each datagram; bounded batches, at most 64 per wake-up. */
+  ikeSocket(
+    fd: number,
+    family: 4 | 6,
+    onDatagram: (data: Uint8Array, localAddress: string, remoteAddress: string, remotePort: number) => void,
+  ): NativeIkeSocket
+  shard(options: ShardOptions): NativeShard
+
+  /** The SA database is process-wide: these may be called from any thread and take effect before they return. */
+  addInbound(sa: NativeInboundSa): void
+  removeInbound(spi: number): boolean
+  addOutbound(sa: NativeOutboundSa): void
+  removeOutbound(handle: number): boolean
+  setPolicy(policy: NativePolicy): void
+  removePolicy(id: number): boolean
+  setOutboundPath(handle: number, path: NativePath): void
+  inboundCounters(spi: number): SaCounters | undefined
+  outboundCounters(handle: number): SaCounters | undefined
+  /** Process-wide drops in the order of `dropReasons`. */
+  dropCounters(): BigUint64Array
+
+  /** Pure parts, for tests against the twin and for the bench; no device, no database. */
+  espSeal(keys: NativeSaKeys, spi: number, sequence: bigint, iv: Uint8Array, inner: Uint8Array): Uint8Array
+  /** @returns inner packet and next header, or a drop reason */
+  espOpen(keys: NativeSaKeys, sequence: bigint, packet: Uint8Array): { inner: Uint8Array; nextHeader: number } | string
+  /** One replay window: feeds each sequence number as an authenticated packet; 1 accepted, 0 dropped. */
+  replayRun(window: number, esn: boolean, wireSequences: readonly number[]): Uint8Array
+  /** Seals `count` packets of `size` octets in one call. @returns nanoseconds per packet */
+  benchSeal(keys: NativeSaKeys, size: number, count: number): number
+  benchOpen(keys: NativeSaKeys, size: number, count: number): number
+}
