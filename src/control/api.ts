@@ -1,0 +1,189 @@
+/**
+ * What the daemon says about itself: the JSON of its control socket and of `--json`. Every value survives JSON: no bigint,
+ * no octets, no undefined inside arrays. Text that came from a peer is already free of control characters.
+ * Counters are numbers (exact up to 2^53). Durations end in `Ms`; byte sizes in `Bytes`. The transport is server.ts.
+ */
+import type { ErrorCode } from '../errors.ts'
+
+/** Version of the HTTP paths (`/v1/…`). Fields may be added within a version, never renamed or removed. */
+export const API_VERSION = 1
+
+/** `down`: not tried or ended; `waiting`: for the peer to call, or for the next attempt; `failed`: ended with `reason`. */
+export type PeerState = 'down' | 'waiting' | 'connecting' | 'up' | 'failed' | 'terminating'
+export type TunnelState = 'down' | 'waiting' | 'connecting' | 'up' | 'failed'
+
+/** `address` without port and without brackets. */
+export interface EndpointAddress {
+  readonly family: 4 | 6
+  readonly address: string
+  readonly port: number
+}
+
+/** One direction of the counters of a tunnel. */
+export interface TrafficStatus {
+  readonly packets: number
+  readonly bytes: number
+  /** Milliseconds since the last packet; null when there was none. */
+  readonly lastAgoMs: number | null
+}
+
+export interface ChildSaStatus {
+  readonly id: number
+  /** 8 hex digits, without 0x. */
+  readonly inboundSpi: string
+  readonly outboundSpi: string
+  /** Keywords of the negotiated suite, e.g. `aes128gcm16`. */
+  readonly suite: string
+  readonly ageMs: number
+}
+
+export interface TunnelStatus {
+  readonly name: string
+  readonly state: TunnelState
+  /** Why it is not up, for people; null when up. */
+  readonly reason: string | null
+  /** As negotiated when up, else as configured: `10.1.0.0/16`, `10.0.0.1-10.0.0.9`, with `[tcp/443]` when restricted. */
+  readonly local: readonly string[]
+  readonly remote: readonly string[]
+  /** The Child SA in use; null when not up. */
+  readonly sa: ChildSaStatus | null
+  readonly inbound: TrafficStatus
+  readonly outbound: TrafficStatus
+}
+
+export interface IkeSaStatus {
+  readonly id: number
+  readonly state: string
+  readonly initiator: boolean
+  /** 16 hex digits. */
+  readonly initiatorSpi: string
+  readonly responderSpi: string
+  readonly local: EndpointAddress
+  readonly remote: EndpointAddress
+  readonly localId: string
+  readonly remoteId: string
+  /** e.g. `aes256gcm16-prfsha384-x25519`; '' until negotiated. */
+  readonly suite: string
+  readonly behindNat: { readonly local: boolean; readonly remote: boolean }
+  /** null until established. */
+  readonly ageMs: number | null
+}
+
+export interface PeerStatus {
+  readonly name: string
+  readonly state: PeerState
+  /** Why it is not up, for people; null when up. */
+  readonly reason: string | null
+  /** As configured: host, host:port or `any`. */
+  readonly address: string
+  /** What the address resolved to, in the order of preference; empty for `any` or before the first answer. */
+  readonly resolved: readonly string[]
+  readonly ikeSas: readonly IkeSaStatus[]
+  readonly tunnels: readonly TunnelStatus[]
+  /** Last failure since the daemon started, kept while up again; null for none. */
+  readonly lastError: string | null
+  /** Milliseconds until the next attempt; null when none is scheduled. */
+  readonly nextAttemptInMs: number | null
+}
+
+export interface InterfaceStatus {
+  readonly name: string
+  readonly index: number
+  readonly mtu: number
+  /** CIDR. */
+  readonly addresses: readonly string[]
+  readonly routes: readonly string[]
+  readonly routingTable: number
+  /** Firewall mark of our own datagrams. */
+  readonly mark: number
+}
+
+export interface ListenSocket {
+  readonly family: 4 | 6
+  readonly address: string
+  readonly port: number
+  readonly purpose: 'ike' | 'ike-natt' | 'esp'
+}
+
+export interface DaemonStatus {
+  readonly version: string
+  readonly pid: number
+  readonly configFile: string | null
+  readonly uptimeMs: number
+  readonly rssBytes: number
+  readonly interface: InterfaceStatus
+  /** Ciphers of the datapath, e.g. `OpenSSL 3.0.17`. */
+  readonly cryptoBackend: string
+  /** Probed TUN and UDP offloads that are in use, e.g. `vnetHdr`, `tso4`, `tso6`, `uso`. */
+  readonly offloads: readonly string[]
+  readonly listen: readonly ListenSocket[]
+  readonly peers: readonly PeerStatus[]
+  /** Dropped packets by reason (sa/drop.ts); only reasons that occurred. */
+  readonly drops: Readonly<Record<string, number>>
+  /** Faults of the core that were caught and survived: 0 on a healthy daemon. */
+  readonly internalErrors: number
+  readonly warnings: readonly string[]
+}
+
+/** What happens, as it happens: `up` prints these, `/v1/events` streams them, one JSON object a line. */
+export type DaemonEvent =
+  /** A start-up or shutdown step ended. `ms` is its duration. Steps may overlap in time. */
+  | {
+      readonly kind: 'step'
+      readonly name: 'secrets' | 'resolve' | 'interface' | 'sockets' | 'datapath' | 'routes' | 'control' | 'cleanup'
+      readonly detail: string
+      readonly ms: number
+    }
+  /** Steps done; peers connect now. `ms` since startDaemon was called. */
+  | { readonly kind: 'started'; readonly interface: string; readonly pid: number; readonly ms: number }
+  | { readonly kind: 'peer-connecting'; readonly peer: string; readonly remote: string; readonly attempt: number }
+  /** A tunnel carries traffic. `ms` since the attempt began (0 when the peer began). */
+  | {
+      readonly kind: 'peer-up'
+      readonly peer: string
+      readonly tunnel: string
+      readonly local: readonly string[]
+      readonly remote: readonly string[]
+      /** `address:port` or `[v6]:port` of the peer. */
+      readonly endpoint: string
+      readonly suite: string
+      readonly ms: number
+    }
+  /** An attempt or one tunnel failed. `retryInMs` null: not tried again by itself. */
+  | {
+      readonly kind: 'peer-failed'
+      readonly peer: string
+      readonly tunnel: string | null
+      /** Stable word, e.g. `authentication-failed`, `no-response`, `resolve-failed`. */
+      readonly reason: string
+      /** For people. */
+      readonly text: string
+      readonly retryInMs: number | null
+    }
+  /** No answer to a request; it was sent again. */
+  | { readonly kind: 'peer-silent'; readonly peer: string; readonly attempt: number }
+  /** A tunnel that was up went down. */
+  | { readonly kind: 'peer-down'; readonly peer: string; readonly tunnel: string; readonly text: string }
+  /** The peer's address changed (NAT rebinding, roaming). */
+  | { readonly kind: 'peer-moved'; readonly peer: string; readonly endpoint: string }
+  | { readonly kind: 'warning'; readonly code: string; readonly text: string; readonly hint: string | null }
+  /** Last event of a daemon. */
+  | { readonly kind: 'stopped'; readonly reason: string }
+
+/** Body of every answer that is not 2xx. */
+export interface ApiError {
+  readonly error: {
+    readonly code: ErrorCode | 'TSVPN_NO_SUCH_ROUTE' | 'TSVPN_BAD_REQUEST' | 'TSVPN_BUSY'
+    readonly message: string
+    readonly hint: string | null
+  }
+}
+
+/** Answer to `POST /v1/down`: shutdown has begun; the events stream ends with `stopped`, then the socket goes. */
+export interface DownAccepted {
+  readonly accepted: true
+  readonly pid: number
+}
+
+/** Where sockets and state files live unless the options say otherwise. */
+export const DEFAULT_RUN_DIR = '/run/tsvpn'
