@@ -1,0 +1,201 @@
+/**
+ * Which packets go to the TUN device: a routing table of our own, and rules that send traffic there.
+ *
+ *   p    iif lo ipproto udp sport 500|4500 goto p+2    only where a peer's address lies inside what is routed
+ *   p+1  not fwmark MARK lookup TABLE
+ *   p+2  nop
+ *
+ * Our own datagrams carry MARK (SO_MARK), so they never enter TABLE, whatever it covers. The kernel's reverse-path check
+ * (rp_filter 1) asks for the way back to a peer without any mark and would find TUN instead of the device the datagram came
+ * from; it does ask with protocol and ports swapped, so the rule at p sends that question past TABLE. `iif lo` keeps
+ * forwarded traffic out of it. Locally, our ports are bound, so only root could send from them.
+ *
+ * In TABLE: the remote prefixes over TUN, and `throw` for what must never enter it: a local prefix inside a remote one
+ * (10.1.0.0/16 behind us, 10.0.0.0/8 behind them), link-local and multicast scopes. Routes exist from start to end, also
+ * while no SA is up: the datapath then drops, and nothing leaves in clear. More specific routes elsewhere (a DHCP server's,
+ * the LAN's) do not win over TABLE. This file knows prefixes only.
+ */
+import { TsvpnError } from '../errors.ts'
+import { batchWord, type Family, ipBatch, ipBatchAsync, ipQuery } from './iproute.ts'
+import { type Ledger, type RuleEntry, ruleWords, type ThrowRoute, throwWords } from './ledger.ts'
+import { familyOf, insideAny, isStrictlyInside, splitPrefix } from './prefix.ts'
+
+/** Tables and marks are looked for in [FIRST, FIRST + COUNT); preferences upwards in threes below main's 32766. */
+const FIRST_TABLE = 22_000
+const TABLE_COUNT = 1_000
+const FIRST_PREF = 32_500
+const LAST_PREF = 32_760
+
+const NEVER_TUNNELLED: Readonly<Record<Family, readonly string[]>> = {
+  4: ['169.254.0.0/16', '224.0.0.0/4'],
+  6: ['fe80::/10', 'ff00::/8'],
+}
+
+/** What one tunnel asks for: prefixes on either side. */
+export interface RouteRequest {
+  readonly local: readonly string[]
+  readonly remote: readonly string[]
+}
+
+export interface PlannedRoute {
+  readonly family: Family
+  readonly prefix: string
+  /** Preferred source, '' for none. */
+  readonly source: string
+}
+
+export interface RoutePlan {
+  readonly routes: readonly PlannedRoute[]
+  readonly throws: readonly { readonly family: Family; readonly prefix: string }[]
+}
+
+export interface RoutingNumbers {
+  readonly table: number
+  readonly mark: number
+  /** The first of three consecutive free preferences. */
+  readonly pref: number
+}
+
+/**
+ * @param ownAddresses addresses of this host, best first
+ * @param families what this kernel can do; the rest is left out
+ */
+export function planRoutes(
+  requests: readonly RouteRequest[],
+  ownAddresses: readonly string[],
+  families: readonly Family[] = [4, 6],
+): RoutePlan {
+  const routes = new Map<string, PlannedRoute>()
+  const throws = new Set<string>()
+  for (const { local, remote } of requests) {
+    const isLocal = insideAny(local)
+    const inside = ownAddresses.filter(isLocal)
+    for (const prefix of remote) {
+      const family = familyOf(prefix)
+      if (!families.includes(family)) continue
+      const source = inside.find((address) => familyOf(address) === family) ?? ''
+      if ((routes.get(prefix)?.source ?? '') === '') routes.set(prefix, { family, prefix, source })
+      for (const exempt of [...local, ...NEVER_TUNNELLED[family]])
+        if (isStrictlyInside(exempt, prefix)) throws.add(exempt)
+    }
+  }
+  return {
+    routes: [...routes.values()],
+    // A prefix that is somebody's remote side is a route, whatever else it is.
+    throws: [...throws].filter((prefix) => !routes.has(prefix)).map((prefix) => ({ family: familyOf(prefix), prefix })),
+  }
+}
+
+/** FNV-1a, so that an interface finds the same numbers at every start. */
+function hash(text: string): number {
+  let value = 0x811c9dc5
+  for (let i = 0; i < text.length; i++) value = Math.imul(value ^ text.charCodeAt(i), 0x01000193) >>> 0
+  return value
+}
+
+/**
+ * Looks for a table without routes, a mark and three preferences that no rule uses.
+ * @throws TsvpnError when everything is taken
+ */
+export function pickNumbers(name: string, families: readonly Family[]): RoutingNumbers {
+  const used = new Set<number>()
+  const prefs = new Set<number>()
+  const candidates = Array.from({ length: 8 }, (_, i) => FIRST_TABLE + ((hash(name) + i * 131) % TABLE_COUNT))
+  for (const family of families) {
+    const [rules, ...tables] = ipQuery(family, ['rule show', ...candidates.map((table) => `route show table ${table}`)])
+    for (const rule of rules ?? []) {
+      prefs.add(Number(rule.priority))
+      used.add(Number(rule.table))
+      used.add(Number(rule.fwmark))
+    }
+    for (const [i, routes] of tables.entries()) if ((routes ?? []).length > 0) used.add(candidates[i] ?? 0)
+  }
+  const table = candidates.find((candidate) => !used.has(candidate))
+  let pref = FIRST_PREF
+  while (pref <= LAST_PREF && [pref, pref + 1, pref + 2].some((p) => prefs.has(p))) pref += 3
+  if (table === undefined || pref > LAST_PREF) {
+    throw new TsvpnError('TSVPN_SYSTEM', `no free routing table or rule preference for ${name}`, {
+      hint: 'look at "ip rule": leftovers of other programs may fill it',
+    })
+  }
+  return { table, mark: table, pref }
+}
+
+export class Routes {
+  readonly numbers: RoutingNumbers
+  readonly #device: string
+  readonly #ledger: Ledger
+  #plan: RoutePlan = { routes: [], throws: [] }
+  #isRemote: (address: string) => boolean = () => false
+  readonly #skipped = new Set<string>()
+
+  constructor(numbers: RoutingNumbers, device: string, ledger: Ledger) {
+    this.numbers = numbers
+    this.#device = device
+    this.#ledger = ledger
+  }
+
+  get plan(): RoutePlan {
+    return this.#plan
+  }
+
+  /**
+   * Adds everything at once; the ledger is written first.
+   * @throws TsvpnError naming the command that failed; the caller then runs `ledger.undoAll()`
+   */
+  install(plan: RoutePlan): void {
+    this.#plan = plan
+    this.#isRemote = insideAny(plan.routes.map((route) => route.prefix))
+    const { table, mark, pref } = this.numbers
+    const families = ([4, 6] as const).filter((family) => plan.routes.some((route) => route.family === family))
+    const rules = families.map((family): RuleEntry => ({ family, pref: pref + 1, kind: 'divert', table, mark }))
+    const throwRoutes = plan.throws.map(({ family, prefix }): ThrowRoute => ({ family, prefix, table }))
+    this.#ledger.record({ rules, throwRoutes })
+    for (const family of families) {
+      run(family, [
+        ...throwRoutes.filter((route) => route.family === family).map((route) => `route add ${throwWords(route)}`),
+        ...plan.routes
+          .filter((route) => route.family === family)
+          .map((route) => `route add ${this.#routeWords(route)}`),
+        // Last: a table without its routes would let traffic fall through to main.
+        ...rules.filter((rule) => rule.family === family).map((rule) => `rule add ${ruleWords(rule)}`),
+      ])
+    }
+  }
+
+  /** True when datagrams to this address would enter the tunnel if they carried no mark. */
+  covers(address: string): boolean {
+    return this.#isRemote(address)
+  }
+
+  /** Makes room for rp_filter 1 where a peer's own address is routed into the tunnel. Once per family and port. */
+  async skipOwnPorts(family: Family, ports: readonly number[]): Promise<void> {
+    const { pref } = this.numbers
+    const fresh = ports.filter((port) => !this.#skipped.has(`${family} ${port}`))
+    if (fresh.length === 0) return
+    const isFirst = ![...this.#skipped].some((key) => key.startsWith(`${family} `))
+    for (const port of fresh) this.#skipped.add(`${family} ${port}`)
+    const rules: RuleEntry[] = [
+      ...(isFirst ? [{ family, pref: pref + 2, kind: 'landing' as const }] : []),
+      ...fresh.map((port): RuleEntry => ({ family, pref, kind: 'skip', port, goto: pref + 2 })),
+    ]
+    this.#ledger.record({ rules })
+    const result = await ipBatchAsync(
+      family,
+      rules.map((rule) => `rule add ${ruleWords(rule)}`),
+    )
+    const [failure] = result.failures
+    if (failure !== undefined) throw new TsvpnError('TSVPN_SYSTEM', `ip ${failure.command}: ${failure.error}`)
+  }
+
+  #routeWords({ prefix, source }: PlannedRoute): string {
+    const { length } = splitPrefix(prefix)
+    const target = length === 0 ? 'default' : batchWord(prefix)
+    return `${target} dev ${batchWord(this.#device)} table ${this.numbers.table}${source === '' ? '' : ` src ${batchWord(source)}`}`
+  }
+}
+
+function run(family: Family, lines: readonly string[]): void {
+  const [failure] = ipBatch(family, lines).failures
+  if (failure !== undefined) throw new TsvpnError('TSVPN_SYSTEM', `ip ${failure.command}: ${failure.error}`)
+}
