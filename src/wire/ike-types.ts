@@ -76,7 +76,8 @@ export type Payload =
   | { readonly type: 'EAP'; readonly data: Uint8Array }
 
 export type PayloadType = Payload['type']
-export type PayloadOf<T extends PayloadType> = Extract<Payload, { readonly type: T }>
+/** An intersection, not Extract: IDi and IDr share one member of the union, and so do TSi and TSr. */
+export type PayloadOf<T extends PayloadType> = Payload & { readonly type: T }
 
 /** SK (46) or SKF (53), RFC 7296 §3.14 and RFC 7383 §2.5: still encrypted. */
 export interface EncryptedPayload {
