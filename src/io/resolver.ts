@@ -3,8 +3,7 @@
  * returned as they are. Names are asked anew at every attempt, so a peer that moved is found again.
  */
 import { lookup } from 'node:dns/promises'
-import { isIP } from 'node:net'
-import { formatAddress, parseAddress } from '../sa/address-text.ts'
+import { isIP, SocketAddress } from 'node:net'
 
 export interface ResolvedAddress {
   readonly family: 4 | 6
@@ -66,8 +65,8 @@ async function ask(host: string, families: readonly (4 | 6)[]): Promise<Resoluti
   }
 }
 
-/** getaddrinfo may append a zone to link-local addresses. */
+/** One spelling for each address, so that text can be compared. getaddrinfo may append a zone to link-local ones. */
 function canonical(address: string): string {
-  const octets = parseAddress(address.replace(/%.*$/, ''))
-  return octets === undefined ? address.toLowerCase() : formatAddress(octets)
+  const plain = address.replace(/%.*$/, '')
+  return plain.includes(':') ? new SocketAddress({ address: plain, family: 'ipv6' }).address : plain
 }

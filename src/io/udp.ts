@@ -88,8 +88,10 @@ export class UdpSockets {
     const shardFds: { family: 4 | 6; fd: number }[] = []
     const mainFds: { family: 4 | 6; port: number; fd: number }[] = []
     const { ikePort, nattPort, mark } = options
-    const bind = (family: 4 | 6, address: string, port: number, reusePort: boolean, esp: boolean): number => {
-      const fd = addon.openUdp({ family, address, port, mark, reusePort, esp })
+    let port = ikePort
+    const bind = (family: 4 | 6, address: string, wanted: number, reusePort: boolean, esp: boolean): number => {
+      port = wanted
+      const fd = addon.openUdp({ family, address, port: wanted, mark, reusePort, esp })
       fds.push(fd)
       return fd
     }
@@ -108,6 +110,7 @@ export class UdpSockets {
         try {
           const ike = bind(family, address, ikePort, false, false)
           // A port that somebody else shares by SO_REUSEPORT would silently take half of our datagrams: look first.
+          port = nattPort
           const probe = addon.openUdp({ family, address, port: nattPort, mark, reusePort: false, esp: false })
           addon.closeFd(probe)
           // The order of binding is the index in the group: main first, then the shards.
@@ -123,7 +126,7 @@ export class UdpSockets {
           sockets.push({ family, address, port: nattPort, purpose: 'esp' })
         } catch (error) {
           const isAbsent = ['EAFNOSUPPORT', 'EADDRNOTAVAIL'].includes(errnoOf(error)) && ANY_ADDRESSES.includes(address)
-          if (!isAbsent) throw bindFailure(error, address, ikePort, nattPort)
+          if (!isAbsent) throw bindFailure(error, address, port)
           skipped.push({ family, address })
         }
       }
@@ -180,15 +183,13 @@ export class UdpSockets {
   }
 }
 
-function bindFailure(error: unknown, address: string, ikePort: number, nattPort: number): unknown {
+function bindFailure(error: unknown, address: string, port: number): unknown {
   if (error instanceof TsvpnError) return error
   const code = errnoOf(error)
   if (code === 'EADDRINUSE') {
-    const taken = [ikePort, nattPort].map((port) => ({ port, owner: portOwner(port) }))
-    const { port, owner } = taken.find((entry) => entry.owner !== undefined) ?? { port: ikePort, owner: undefined }
+    const owner = portOwner(port)
     const by = owner === undefined ? '' : ` by ${owner}`
-    const which = owner === undefined ? `${ikePort} or ${nattPort}` : String(port)
-    return new TsvpnError('TSVPN_PORT_TAKEN', `UDP port ${which} on ${address} is taken${by}`, {
+    return new TsvpnError('TSVPN_PORT_TAKEN', `UDP port ${port} on ${address} is taken${by}`, {
       cause: error,
       hint: 'stop that program (for strongSwan: systemctl stop strongswan-starter), or set listen.ikePort and listen.nattPort',
     })
@@ -202,7 +203,7 @@ function bindFailure(error: unknown, address: string, ikePort: number, nattPort:
   if (code === 'EPERM' || code === 'EACCES') {
     return new TsvpnError(
       'TSVPN_NOT_ROOT',
-      `binding UDP port ${ikePort} needs root (CAP_NET_BIND_SERVICE and CAP_NET_ADMIN)`,
+      `binding UDP port ${port} needs root (CAP_NET_BIND_SERVICE and CAP_NET_ADMIN)`,
       {
         cause: error,
         hint: 'run it with sudo',
