@@ -73,3 +73,13 @@ export interface Config {
   readonly peers: readonly ConfiguredPeer[]
   readonly warnings: readonly ConfigWarning[]
 }
+
+/** What applies where the file says nothing. */
+export const DEFAULTS = {
+  listenAddresses: ['0.0.0.0', '::'],
+  ikePort: 500,
+  nattPort: 4500,
+  livenessMs: 30_000,
+  /** Packets. */
+  replayWindow: 4096,
+} as const

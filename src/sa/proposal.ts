@@ -1,7 +1,182 @@
-/** Proposals as a user writes them and as IKE negotiates them (RFC 7296 §2.7, §3.3). */
+/**
+ * Proposals as a user writes them and as IKE negotiates them (RFC 7296 §2.7, §3.3): words to transforms and back. Choosing
+ * among offers is negotiate.ts.
+ */
+import { ESN, INTEG, TRANSFORM_TYPE } from '../wire/iana.ts'
 import type { Transform } from '../wire/ike-types.ts'
+import { PRF_OF_INTEG, PROPOSAL_WORDS, type ProposalWord } from './proposal-words.ts'
 
 /** One suite: alternatives per transform type, in order of preference. Protocol and SPI are added when it is sent. */
 export interface SuiteProposal {
   readonly transforms: readonly Transform[]
 }
+
+export interface ProposalOptions {
+  /** Takes MODP groups under 2048 bits: an explicit decision of the user for one peer. */
+  readonly allowWeak?: boolean
+}
+
+const BY_WORD = new Map(PROPOSAL_WORDS.flatMap((w) => [w.word, ...w.aliases].map((name) => [name, w] as const)))
+const BY_NUMBER = new Map(PROPOSAL_WORDS.map((w) => [keyOf(w), w]))
+
+/** Order of types in a suite, on the wire and in text. */
+const TYPE_ORDER: readonly number[] = [
+  TRANSFORM_TYPE.ENCR,
+  TRANSFORM_TYPE.INTEG,
+  TRANSFORM_TYPE.PRF,
+  TRANSFORM_TYPE.KE,
+  TRANSFORM_TYPE.ESN,
+]
+
+/**
+ * @param words e.g. `aes128gcm16-aes256gcm16-prfsha256-x25519`: words of one type are alternatives, the first preferred.
+ *   An integrity word stands for its PRF too where no prf word is given; with AEAD it stands for its PRF only.
+ * @throws RangeError that says which word is wrong, for people
+ */
+export function parseIkeProposal(words: string, options: ProposalOptions = {}): SuiteProposal {
+  const parsed = lookUp(words, options)
+  const stray = parsed.find((w) => w.type === TRANSFORM_TYPE.ESN)
+  if (stray !== undefined) throw new RangeError(`${stray.word} belongs to ESP proposals only`)
+  const isAead = requireCipher(parsed)
+  const integ = ofType(parsed, TRANSFORM_TYPE.INTEG)
+  const prf = ofType(parsed, TRANSFORM_TYPE.PRF)
+  if (!isAead && integ.length === 0) throw new RangeError('an integrity algorithm is missing, such as sha256')
+  if (prf.length === 0 && integ.length === 0) throw new RangeError('a PRF is missing, such as prfsha256')
+  if (ofType(parsed, TRANSFORM_TYPE.KE).length === 0) throw new RangeError('a key exchange is missing, such as x25519')
+  const kept = isAead ? parsed.filter((w) => w.type !== TRANSFORM_TYPE.INTEG) : parsed
+  return suite([...kept.map(toTransform), ...(prf.length === 0 ? integ.flatMap((w) => derivedPrf(w.id)) : [])])
+}
+
+/**
+ * @param words e.g. `aes128gcm16` or `aes256-sha256-x25519`. A key exchange means perfect forward secrecy at rekeying.
+ *   Without `esn` or `noesn` both are offered, extended sequence numbers preferred.
+ * @throws RangeError that says which word is wrong, for people
+ */
+export function parseEspProposal(words: string, options: ProposalOptions = {}): SuiteProposal {
+  const parsed = lookUp(words, options)
+  const stray = parsed.find((w) => w.type === TRANSFORM_TYPE.PRF)
+  if (stray !== undefined) throw new RangeError(`${stray.word} belongs to IKE proposals only`)
+  const isAead = requireCipher(parsed)
+  const [integ] = ofType(parsed, TRANSFORM_TYPE.INTEG)
+  if (isAead && integ !== undefined) {
+    throw new RangeError(`${integ.word} is superfluous: ${parsed[0]?.word ?? 'AEAD'} protects integrity by itself`)
+  }
+  if (!isAead && integ === undefined) throw new RangeError('an integrity algorithm is missing, such as sha256')
+  const hasEsn = ofType(parsed, TRANSFORM_TYPE.ESN).length > 0
+  return suite([...parsed.map(toTransform), ...(hasEsn ? [] : BOTH_ESN)])
+}
+
+const BOTH_ESN: readonly Transform[] = [
+  { type: TRANSFORM_TYPE.ESN, id: ESN.ESN },
+  { type: TRANSFORM_TYPE.ESN, id: ESN.NO_ESN },
+]
+
+/**
+ * Words for transforms of one proposal, ours or a peer's; transforms without a word print as numbers (`encr27`).
+ * What parsing adds by itself (derived PRF, both ESN values) is left out, so parsing the text gives the same suite.
+ */
+export function formatSuite(transforms: readonly Transform[]): string {
+  const of = (type: number) => transforms.filter((t) => t.type === type)
+  const integ = of(TRANSFORM_TYPE.INTEG).filter((t) => t.id !== INTEG.NONE)
+  const derived = suite(integ.flatMap((t) => derivedPrf(t.id))).transforms
+  const omitPrf = derived.length > 0 && sameTransforms(derived, of(TRANSFORM_TYPE.PRF))
+  const omitEsn = sameTransforms(BOTH_ESN, of(TRANSFORM_TYPE.ESN))
+  return [
+    ...of(TRANSFORM_TYPE.ENCR),
+    ...integ,
+    ...(omitPrf ? [] : of(TRANSFORM_TYPE.PRF)),
+    ...of(TRANSFORM_TYPE.KE),
+    ...(omitEsn ? [] : of(TRANSFORM_TYPE.ESN)),
+    ...transforms.filter((t) => !TYPE_ORDER.includes(t.type)),
+  ]
+    .map(wordOf)
+    .join('-')
+}
+
+/** Offers of either side, for an error text: one proposal after the other. */
+export function formatSuites(suites: readonly SuiteProposal[]): string {
+  return suites.map((s) => formatSuite(s.transforms)).join(', ')
+}
+
+const UNKNOWN_NAMES: Readonly<Record<number, string>> = {
+  [TRANSFORM_TYPE.ENCR]: 'encr',
+  [TRANSFORM_TYPE.PRF]: 'prf',
+  [TRANSFORM_TYPE.INTEG]: 'integ',
+  [TRANSFORM_TYPE.KE]: 'ke',
+  [TRANSFORM_TYPE.ESN]: 'esn',
+}
+
+function wordOf(transform: Transform): string {
+  const known = BY_NUMBER.get(keyOf(transform))
+  if (known !== undefined) return known.word
+  const name = UNKNOWN_NAMES[transform.type] ?? `type${transform.type}_`
+  return `${name}${transform.id}${transform.keyLength === undefined ? '' : `_${transform.keyLength}`}`
+}
+
+function lookUp(words: string, options: ProposalOptions): ProposalWord[] {
+  const parsed = words.split('-').map((word) => {
+    const found = BY_WORD.get(word.toLowerCase())
+    if (found === undefined)
+      throw new RangeError(word === '' ? 'a word is missing' : `unknown word "${word.slice(0, 40)}"`)
+    if (found.standing === 'refused') throw new RangeError(`${found.word} is not supported`)
+    if (found.standing === 'weak' && options.allowWeak !== true) {
+      throw new RangeError(`${found.word} is too weak; set allowWeak: true on this peer if it can do no better`)
+    }
+    return found
+  })
+  const twice = parsed.find((w, i) => parsed.indexOf(w) !== i)
+  if (twice !== undefined) throw new RangeError(`${twice.word} stands twice`)
+  return parsed
+}
+
+/** @returns whether the ciphers are AEAD; a mixture is refused, since one proposal can't say both (V2-071) */
+function requireCipher(words: readonly ProposalWord[]): boolean {
+  const ciphers = ofType(words, TRANSFORM_TYPE.ENCR)
+  if (ciphers.length === 0) throw new RangeError('a cipher is missing, such as aes128gcm16')
+  const aead = ciphers.find((w) => w.aead)
+  const other = ciphers.find((w) => !w.aead)
+  if (aead !== undefined && other !== undefined) {
+    throw new RangeError(`${aead.word} and ${other.word} cannot stand in one proposal; write two`)
+  }
+  return aead !== undefined
+}
+
+function ofType(words: readonly ProposalWord[], type: number): ProposalWord[] {
+  return words.filter((w) => w.type === type)
+}
+
+function toTransform(word: ProposalWord): Transform {
+  const { type, id, keyLength } = word
+  return keyLength === undefined ? { type, id } : { type, id, keyLength }
+}
+
+function derivedPrf(integId: number): Transform[] {
+  const id = PRF_OF_INTEG.get(integId)
+  return id === undefined ? [] : [{ type: TRANSFORM_TYPE.PRF, id }]
+}
+
+/** Sorted by type, order within a type kept. */
+function suite(transforms: readonly Transform[]): SuiteProposal {
+  return { transforms: TYPE_ORDER.flatMap((type) => transforms.filter((t) => t.type === type)) }
+}
+
+function sameTransforms(a: readonly Transform[], b: readonly Transform[]): boolean {
+  return a.length === b.length && a.every((t, i) => keyOf(t) === keyOf(b[i] ?? {}))
+}
+
+function keyOf(t: Partial<Transform>): string {
+  return `${t.type}/${t.id}/${t.keyLength ?? 0}`
+}
+
+// Implementation constants: strong and met by any current peer. AEAD first: one pass over a packet instead of two.
+const IKE_KE = 'x25519-ecp256-ecp384-ecp521-x448-modp3072-modp4096-modp2048'
+
+export const DEFAULT_IKE_PROPOSALS: readonly SuiteProposal[] = [
+  parseIkeProposal(`aes128gcm16-aes256gcm16-chacha20poly1305-prfsha256-prfsha384-prfsha512-${IKE_KE}`),
+  parseIkeProposal(`aes128-aes256-sha256-sha384-sha512-prfsha256-prfsha384-prfsha512-${IKE_KE}`),
+]
+
+export const DEFAULT_ESP_PROPOSALS: readonly SuiteProposal[] = [
+  parseEspProposal('aes128gcm16-aes256gcm16-chacha20poly1305'),
+  parseEspProposal('aes128-aes256-sha256-sha384-sha512'),
+]
