@@ -22,7 +22,6 @@ const BLOCK_BITS_LOG_BIG = BigInt(BLOCK_BITS_LOG)
 // Specification constants.
 const LOW_BITS = 32n
 const LOW_MODULUS = 1n << LOW_BITS
-const LAST_EXTENDED = (1n << 64n) - 1n
 /** With replay checking off there is no bottom edge: the nearest of the possible numbers is taken. */
 const INFERENCE_WINDOW_WHEN_OFF = 1n << 31n
 
@@ -59,28 +58,28 @@ export class ReplayWindow {
   }
 
   /**
-   * The full number behind the 32 bits on the wire (RFC 4303 Appendix A2.2; the case letters are its own).
+   * The full number behind the 32 bits on the wire (RFC 4303 Appendix A2.2; the case letters are its own). Only a guess
+   * until the ICV, which covers the high half, was found right.
    * @param low32 0 to 2^32 - 1
-   * @returns the number itself without ESN; undefined when it would lie below 0 or above 2^64 - 1
+   * @returns the number itself without ESN
    */
-  inferSequence(low32: number): bigint | undefined {
+  inferSequence(low32: number): bigint {
     const low = BigInt(low32)
     if (!this.extended) return low
     const window = this.#size || INFERENCE_WINDOW_WHEN_OFF
     const topHigh = this.#top >> LOW_BITS
     const topLow = this.#top & (LOW_MODULUS - 1n)
-    // Case A: the window lies in one 2^32 subspace. What is below its bottom belongs to the next one.
-    // Case B: it spans two. What is above its bottom, taken modulo 2^32, belongs to the one before.
-    const high =
-      topLow >= window - 1n
-        ? low >= topLow - window + 1n
-          ? topHigh
-          : topHigh + 1n
-        : low >= topLow - window + 1n + LOW_MODULUS
-          ? topHigh - 1n
-          : topHigh
-    const sequence = (high << LOW_BITS) | low
-    return high < 0n || sequence > LAST_EXTENDED ? undefined : sequence
+    const bottom = topLow - window + 1n
+    let high = topHigh
+    if (bottom >= 0n) {
+      // Case A: the window lies in one 2^32 subspace. What is below its bottom belongs to the next one.
+      if (low < bottom) high = topHigh + 1n
+    } else if (low >= bottom + LOW_MODULUS && topHigh > 0n) {
+      // Case B: it spans two. What is above its bottom, modulo 2^32, belongs to the one before, if there is one.
+      high = topHigh - 1n
+    }
+    // After the last number comes none: the wrapped one is left of every window.
+    return BigInt.asUintN(64, (high << LOW_BITS) | low)
   }
 
   /** First check, before decryption: false means drop without any work. Changes nothing. */

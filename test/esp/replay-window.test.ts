@@ -150,10 +150,14 @@ describe('ESP-10 extended sequence numbers', () => {
     expect(window.inferSequence(0x1_0000_0000 - 54)).toBe(5n * WRAP + WRAP - 54n)
   })
 
-  test('what would lie below 0 or above 2^64 - 1 is no sequence number', () => {
-    expect(new ReplayWindow(64, true).inferSequence(0xffff_ffff)).toBeUndefined()
-    expect(at(2n ** 64n - 5n).inferSequence(3)).toBeUndefined()
-    expect(at(2n ** 64n - 5n).inferSequence(0xffff_ffff)).toBe(2n ** 64n - 1n)
+  test('there is nothing below the first subspace: a new SA may start near the wrap', () => {
+    expect(new ReplayWindow(64, true).inferSequence(0xffff_fff6)).toBe(WRAP - 10n)
+  })
+
+  test('nothing follows 2^64 - 1', () => {
+    const window = at(2n ** 64n - 5n)
+    expect(window.inferSequence(0xffff_ffff)).toBe(2n ** 64n - 1n)
+    expect(window.mayAccept(window.inferSequence(3))).toBe(false)
   })
 
   test('with the check off the nearest number is taken', () => {

@@ -1,0 +1,206 @@
+/**
+ * SA database and SPD of the twin (RFC 4301 §4.4): inbound SAs by SPI, outbound SAs by handle, policies by selectors with
+ * default deny. Semantics and argument shapes are the addon's (NativeAddon in io/native.ts); this one scans where the
+ * addon hashes. It seals nothing: twin.ts does.
+ */
+import type { Instant, Rng } from '../env.ts'
+import type { EspSuite } from '../sa/child-sa.ts'
+import { DROP_REASONS, type DropReason } from '../sa/drop.ts'
+import { compareAddresses, contains, type TrafficSelector } from '../sa/traffic-selector.ts'
+import { destinationPoint, InboundSa, outboundMatch, type SelectorPair, sourcePoint } from './inbound.ts'
+import type { InnerView } from './inner.ts'
+import { OutboundSa } from './outbound.ts'
+import { ReplayWindow } from './replay-window.ts'
+import { espTransform } from './transform.ts'
+
+/** RFC 4303 §2.1: 0 is never on the wire, 1–255 are reserved (ESP-01). */
+const FIRST_SPI = 256
+const LAST_SPI = 0xffff_ffff
+
+export interface SaKeys extends EspSuite {
+  /** Cipher key followed by salt. Copied. */
+  readonly encrKey: Uint8Array
+  readonly integKey: Uint8Array
+}
+
+export interface SaPath {
+  readonly family: 4 | 6
+  /** '' lets the kernel choose. */
+  readonly localAddress: string
+  readonly remoteAddress: string
+  readonly remotePort: number
+}
+
+export interface InboundSaSpec extends SaKeys, SelectorPair {
+  readonly spi: number
+  readonly replayWindow: number
+  readonly path: SaPath
+}
+
+export interface OutboundSaSpec extends SaKeys {
+  readonly handle: number
+  readonly spi: number
+  readonly path: SaPath
+  /** First sequence number to send is this plus one. */
+  readonly sequence?: bigint
+}
+
+export interface Policy extends SelectorPair {
+  readonly id: number
+  /** Handle, or null: covered, but no SA is up. */
+  readonly outbound: number | null
+}
+
+export interface SaCounters {
+  readonly packets: bigint
+  readonly bytes: bigint
+  /** Instant of the last packet, 0 for none. */
+  readonly lastMs: number
+  readonly sequence: bigint
+}
+
+export interface InboundEntry {
+  readonly sa: InboundSa
+  path: SaPath
+  lastMs: Instant
+}
+
+export interface OutboundEntry {
+  readonly handle: number
+  readonly sa: OutboundSa
+  path: SaPath
+  lastMs: Instant
+  softLimitTold: boolean
+}
+
+export class Sadb {
+  readonly #rng: Rng
+  readonly #inbound = new Map<number, InboundEntry>()
+  readonly #outbound = new Map<number, OutboundEntry>()
+  /** In the order in which they were set first. */
+  readonly #policies = new Map<number, Policy>()
+  readonly #drops = new BigUint64Array(DROP_REASONS.length)
+
+  constructor(rng: Rng) {
+    this.#rng = rng
+  }
+
+  /** @throws RangeError for a reserved or taken SPI, an unknown suite, or keys of a wrong length */
+  addInbound(spec: InboundSaSpec): void {
+    expectSpi(spec.spi)
+    if (this.#inbound.has(spec.spi)) throw new RangeError(`inbound SPI ${spec.spi} is taken`)
+    const transform = espTransform(spec, { encr: spec.encrKey, integ: spec.integKey })
+    const replay = new ReplayWindow(spec.replayWindow, spec.esn)
+    const sa = new InboundSa(spec.spi, transform, replay, { local: spec.local, remote: spec.remote })
+    this.#inbound.set(spec.spi, { sa, path: spec.path, lastMs: 0 })
+  }
+
+  removeInbound(spi: number): boolean {
+    this.#inbound.get(spi)?.sa.transform.wipe()
+    return this.#inbound.delete(spi)
+  }
+
+  /** @throws RangeError for a reserved SPI, a taken handle, an unknown suite, or keys of a wrong length */
+  addOutbound(spec: OutboundSaSpec): void {
+    expectSpi(spec.spi)
+    if (this.#outbound.has(spec.handle)) throw new RangeError(`outbound handle ${spec.handle} is taken`)
+    const transform = espTransform(spec, { encr: spec.encrKey, integ: spec.integKey })
+    const sa = new OutboundSa(spec.spi, transform, spec.esn, this.#rng, spec.sequence)
+    this.#outbound.set(spec.handle, { handle: spec.handle, sa, path: spec.path, lastMs: 0, softLimitTold: false })
+  }
+
+  /** Policies that name it drop as `noSa` from now on. */
+  removeOutbound(handle: number): boolean {
+    this.#outbound.get(handle)?.sa.transform.wipe()
+    return this.#outbound.delete(handle)
+  }
+
+  /** Replaces the policy of the same id in one step (make before break). */
+  setPolicy(policy: Policy): void {
+    this.#policies.set(policy.id, policy)
+  }
+
+  removePolicy(id: number): boolean {
+    return this.#policies.delete(id)
+  }
+
+  /** @throws RangeError for an unknown handle */
+  setOutboundPath(handle: number, path: SaPath): void {
+    const entry = this.#outbound.get(handle)
+    if (entry === undefined) throw new RangeError(`no outbound SA has the handle ${handle}`)
+    entry.path = path
+  }
+
+  inboundCounters(spi: number): SaCounters | undefined {
+    const entry = this.#inbound.get(spi)
+    return entry && { ...entry.sa.counters, lastMs: entry.lastMs, sequence: entry.sa.replay.top }
+  }
+
+  outboundCounters(handle: number): SaCounters | undefined {
+    const entry = this.#outbound.get(handle)
+    return entry && { ...entry.sa.counters, lastMs: entry.lastMs, sequence: entry.sa.sequence }
+  }
+
+  /** A copy, in the order of DROP_REASONS. */
+  dropCounters(): BigUint64Array {
+    return this.#drops.slice()
+  }
+
+  /** Counts, and hands the reason back. */
+  drop(reason: DropReason): DropReason {
+    const index = DROP_REASONS.indexOf(reason)
+    this.#drops[index] = (this.#drops[index] ?? 0n) + 1n
+    return reason
+  }
+
+  inboundBySpi(spi: number): InboundEntry | undefined {
+    return this.#inbound.get(spi)
+  }
+
+  outboundByHandle(handle: number): OutboundEntry | undefined {
+    return this.#outbound.get(handle)
+  }
+
+  /**
+   * The policy that covers an outbound packet: of those that match, the one with the narrowest remote range, then the
+   * narrowest local one; of equals the one set first under its id last.
+   * @returns undefined for none: drop (ARC-01)
+   */
+  policyFor(view: InnerView): Policy | undefined {
+    let best: Policy | undefined
+    for (const policy of this.#policies.values()) {
+      if (!outboundMatch(policy, view)) continue
+      if (best === undefined || compareSpecificity(policy, best, view) <= 0) best = policy
+    }
+    return best
+  }
+}
+
+function expectSpi(spi: number): void {
+  if (!Number.isInteger(spi) || spi < FIRST_SPI || spi > LAST_SPI) {
+    throw new RangeError(`SPI: expected ${FIRST_SPI}–${LAST_SPI}, got ${spi}`)
+  }
+}
+
+/** Negative when `a` is the narrower of two policies that both cover the packet. */
+function compareSpecificity(a: Policy, b: Policy, view: InnerView): number {
+  const remote = (policy: Policy) => narrowest(policy.remote.filter((ts) => contains(ts, destinationPoint(view))))
+  const local = (policy: Policy) => narrowest(policy.local.filter((ts) => contains(ts, sourcePoint(view))))
+  return compareAddresses(remote(a), remote(b)) || compareAddresses(local(a), local(b))
+}
+
+/** The smallest size of an address range among `selectors`, big-endian, minus one. */
+function narrowest(selectors: readonly TrafficSelector[]): Uint8Array {
+  return selectors.map(rangeSize).reduce((a, b) => (compareAddresses(a, b) <= 0 ? a : b))
+}
+
+function rangeSize({ startAddress, endAddress }: TrafficSelector): Uint8Array {
+  const size = new Uint8Array(endAddress.length)
+  let borrow = 0
+  for (let i = size.length - 1; i >= 0; i--) {
+    const difference = (endAddress[i] ?? 0) - (startAddress[i] ?? 0) - borrow
+    size[i] = difference
+    borrow = difference < 0 ? 1 : 0
+  }
+  return size
+}

@@ -1,0 +1,170 @@
+/**
+ * The TypeScript twin of the datapath: what native/ does between the TUN device and the UDP socket, one packet at a time,
+ * without either. It is the oracle of the addon's tests and moves the traffic of the simulation; it never carries a user's.
+ *
+ *   outbound:  inner packet ─► parse ─► policy ─► SA ─► seal ─► datagram
+ *                          malformedInner noPolicy noSa seqExhausted
+ *   inbound:   datagram ─► ESP or not ─► SA by SPI ─► open (inbound.ts) ─► inner packet
+ *                         malformedEsp   unknownSpi
+ *
+ * Not here: segmentation and coalescing, which exist only between the addon and the kernel.
+ */
+import type { Instant, Rng } from '../env.ts'
+import type { ChildSa, EspSuite, Path, SocketAddress } from '../sa/child-sa.ts'
+import type { DropReason } from '../sa/drop.ts'
+import { innerView } from './inner.ts'
+import { NEXT_HEADER } from './padding.ts'
+import { type InboundEntry, type OutboundEntry, Sadb, type SaPath } from './sadb.ts'
+
+/** A UDP datagram on its path; the same shape as the IKE core's. */
+export interface EspDatagram extends Path {
+  readonly data: Uint8Array
+}
+
+export type OutboundVerdict =
+  | { readonly kind: 'transmit'; readonly datagram: EspDatagram }
+  | { readonly kind: 'drop'; readonly reason: DropReason }
+
+export type InboundVerdict =
+  | { readonly kind: 'deliver'; readonly inner: Uint8Array }
+  | { readonly kind: 'drop'; readonly reason: DropReason }
+  /** Non-ESP marker or NAT keepalive: not for the datapath (RFC 3948 §2.2, §2.3). */
+  | { readonly kind: 'not-esp' }
+
+/** Rare, never per packet; the same as the addon's shard events. */
+export type EspEvent =
+  | {
+      readonly type: 'endpoint-moved'
+      readonly spi: number
+      readonly family: 4 | 6
+      readonly address: string
+      readonly port: number
+    }
+  | { readonly type: 'acquire'; readonly policy: number }
+  | { readonly type: 'soft-limit'; readonly handle: number }
+
+/** UDP encapsulation (RFC 3948). */
+const NAT_TRAVERSAL_PORT = 4500
+const KEEPALIVE = 0xff
+/** Implementation constant of the addon's contract: `acquire` is raised at most this often per policy. */
+const ACQUIRE_INTERVAL_MS = 1000
+const NEXT_HEADER_OF = { 4: NEXT_HEADER.IPV4, 6: NEXT_HEADER.IPV6 } as const
+
+export class EspTwin {
+  readonly sadb: Sadb
+  readonly #events: EspEvent[] = []
+  readonly #acquiredAt = new Map<number, Instant>()
+  readonly #spiOfChild = new Map<number, number>()
+
+  /** @param env its randomness makes the IVs of CBC */
+  constructor(env: { readonly rng: Rng }) {
+    this.sadb = new Sadb(env.rng)
+  }
+
+  /**
+   * Inbound first, then outbound, then the policy: a rekeyed SA takes over from its predecessor of the same selectors in
+   * one step, and the predecessor still receives until it is removed. Copies the keys.
+   * @throws RangeError as Sadb does
+   */
+  installChildSa(sa: ChildSa): void {
+    const path = saPath(sa.path)
+    const local = sa.localSelectors
+    const remote = sa.remoteSelectors
+    const inboundKeys = saKeys(sa.suite, sa.inboundKeys)
+    this.sadb.addInbound({ ...inboundKeys, spi: sa.inboundSpi, replayWindow: sa.replayWindow, local, remote, path })
+    this.sadb.addOutbound({ ...saKeys(sa.suite, sa.outboundKeys), handle: sa.id, spi: sa.outboundSpi, path })
+    this.sadb.setPolicy({ id: sa.id, local, remote, outbound: sa.id })
+    this.#spiOfChild.set(sa.id, sa.inboundSpi)
+  }
+
+  /** @returns false when it was not installed */
+  removeChildSa(id: number): boolean {
+    const spi = this.#spiOfChild.get(id)
+    if (spi === undefined) return false
+    this.#spiOfChild.delete(id)
+    this.sadb.removePolicy(id)
+    this.sadb.removeOutbound(id)
+    this.sadb.removeInbound(spi)
+    return true
+  }
+
+  /** @param packet what a host's IP stack hands to the TUN device: one IP packet, checksums done */
+  outbound(packet: Uint8Array, now: Instant): OutboundVerdict {
+    const view = innerView(packet)
+    if (view === undefined) return this.#drop('malformedInner')
+    const policy = this.sadb.policyFor(view)
+    if (policy === undefined) return this.#drop('noPolicy')
+    const entry = policy.outbound === null ? undefined : this.sadb.outboundByHandle(policy.outbound)
+    if (entry === undefined) {
+      this.#acquire(policy.id, now)
+      return this.#drop('noSa')
+    }
+    const data = entry.sa.seal(packet.subarray(0, view.totalLength), NEXT_HEADER_OF[view.family])
+    if (data === undefined) return this.#drop('seqExhausted')
+    entry.lastMs = now
+    this.#tellSoftLimit(entry)
+    return { kind: 'transmit', datagram: { data, ...datagramPath(entry.path) } }
+  }
+
+  /** @param datagram as received: `remote` is its sender */
+  inbound(datagram: EspDatagram, now: Instant): InboundVerdict {
+    const { data } = datagram
+    if (data.length === 1 && data[0] === KEEPALIVE) return { kind: 'not-esp' }
+    if (data.length < 4) return this.#drop('malformedEsp')
+    const header = new DataView(data.buffer, data.byteOffset, data.length)
+    const spi = header.getUint32(0)
+    if (spi === 0) return { kind: 'not-esp' }
+    if (data.length < 8) return this.#drop('malformedEsp')
+    const entry = this.sadb.inboundBySpi(spi)
+    if (entry === undefined) return this.#drop('unknownSpi')
+    const opened = entry.sa.open(data, (newest) => {
+      entry.lastMs = now
+      if (newest) this.#followEndpoint(entry, datagram.remote)
+    })
+    return typeof opened === 'string' ? this.#drop(opened) : { kind: 'deliver', inner: opened.inner.slice() }
+  }
+
+  pollEvent(): EspEvent | undefined {
+    return this.#events.shift()
+  }
+
+  #drop(reason: DropReason): { kind: 'drop'; reason: DropReason } {
+    return { kind: 'drop', reason: this.sadb.drop(reason) }
+  }
+
+  #acquire(policy: number, now: Instant): void {
+    const last = this.#acquiredAt.get(policy)
+    if (last !== undefined && now - last < ACQUIRE_INTERVAL_MS) return
+    this.#acquiredAt.set(policy, now)
+    this.#events.push({ type: 'acquire', policy })
+  }
+
+  #tellSoftLimit(entry: OutboundEntry): void {
+    if (entry.softLimitTold || !entry.sa.pastSoftLimit) return
+    entry.softLimitTold = true
+    this.#events.push({ type: 'soft-limit', handle: entry.handle })
+  }
+
+  /** Only the newest authenticated packet may say where the peer is: a replayed or delayed one must not (ESP-21). */
+  #followEndpoint(entry: InboundEntry, remote: SocketAddress): void {
+    const { family, address, port } = remote
+    if (entry.path.remoteAddress === address && entry.path.remotePort === port) return
+    entry.path = { ...entry.path, family, remoteAddress: address, remotePort: port }
+    this.#events.push({ type: 'endpoint-moved', spi: entry.sa.spi, family, address, port })
+  }
+}
+
+function saKeys(suite: EspSuite, keys: ChildSa['inboundKeys']) {
+  return { ...suite, encrKey: keys.encr, integKey: keys.integ }
+}
+
+function saPath({ local, remote }: Path): SaPath {
+  return { family: remote.family, localAddress: local.address, remoteAddress: remote.address, remotePort: remote.port }
+}
+
+function datagramPath({ family, localAddress, remoteAddress, remotePort }: SaPath): Path {
+  return {
+    local: { family, address: localAddress, port: NAT_TRAVERSAL_PORT },
+    remote: { family, address: remoteAddress, port: remotePort },
+  }
+}
