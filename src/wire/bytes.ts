@@ -169,7 +169,7 @@ function checkRange(value: number, max: number): void {
   throw new RangeError(`integer from 0 to ${max} expected, got ${value}`)
 }
 
-export function concat(...parts: readonly Uint8Array[]): Uint8Array {
+export function concatBytes(...parts: readonly Uint8Array[]): Uint8Array {
   const whole = new Uint8Array(parts.reduce((length, part) => length + part.length, 0))
   let position = 0
   for (const part of parts) {
@@ -179,15 +179,15 @@ export function concat(...parts: readonly Uint8Array[]): Uint8Array {
   return whole
 }
 
-/** For public values. MACs and cookies: `equalConstantTime`. */
-export function equal(a: Uint8Array, b: Uint8Array): boolean {
+/** For public values. MACs and cookies: `constantTimeEqual`. */
+export function bytesEqual(a: Uint8Array, b: Uint8Array): boolean {
   if (a.length !== b.length) return false
   for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false
   return true
 }
 
 /** Takes the same steps wherever the first difference is; only the lengths show. */
-export function equalConstantTime(a: Uint8Array, b: Uint8Array): boolean {
+export function constantTimeEqual(a: Uint8Array, b: Uint8Array): boolean {
   if (a.length !== b.length) return false
   let difference = 0
   for (let i = 0; i < a.length; i++) difference |= (a[i] ?? 0) ^ (b[i] ?? 0)
@@ -195,7 +195,7 @@ export function equalConstantTime(a: Uint8Array, b: Uint8Array): boolean {
 }
 
 /** @returns negative, 0 or positive in the order of octet strings (RFC 7296 §2.8.1 compares nonces so) */
-export function compare(a: Uint8Array, b: Uint8Array): number {
+export function compareBytes(a: Uint8Array, b: Uint8Array): number {
   const shared = Math.min(a.length, b.length)
   for (let i = 0; i < shared; i++) {
     const difference = (a[i] ?? 0) - (b[i] ?? 0)
@@ -250,4 +250,9 @@ export function readU32(octets: Uint8Array, offset = 0): number {
 /** @throws RangeError when fewer than two octets stand at `offset` */
 export function readU16(octets: Uint8Array, offset = 0): number {
   return new DataView(octets.buffer, octets.byteOffset, octets.byteLength).getUint16(offset)
+}
+
+/** Constant text of ours, such as the pad strings of RFC 7296; what a peer sent is never text. */
+export function utf8(text: string): Uint8Array {
+  return new TextEncoder().encode(text)
 }

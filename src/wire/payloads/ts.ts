@@ -1,5 +1,5 @@
 /** Traffic Selector payloads, RFC 7296 §3.13. Narrowing is in sa/traffic-selector.ts. */
-import { type ByteReader, type ByteWriter, compare, refuse } from '../bytes.ts'
+import { type ByteReader, type ByteWriter, compareBytes, refuse } from '../bytes.ts'
 import { TS_TYPE } from '../iana.ts'
 import type { PayloadOf, WireTrafficSelector } from '../ike-types.ts'
 import { MAX_TRAFFIC_SELECTORS } from '../limits.ts'
@@ -66,7 +66,7 @@ function decodeSelector(r: ByteReader): WireTrafficSelector | undefined {
   const endAddress = r.bytes(addressLength)
   const isOpaque = startPort === MAX_PORT && endPort === 0
   if (startPort > endPort && !isOpaque) refuse('syntax', `selector with ports ${startPort} to ${endPort}`)
-  if (compare(startAddress, endAddress) > 0) refuse('syntax', 'selector that ends before its first address')
+  if (compareBytes(startAddress, endAddress) > 0) refuse('syntax', 'selector that ends before its first address')
   return { type, ipProtocol, startPort, endPort, startAddress, endAddress }
 }
 
