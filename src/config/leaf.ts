@@ -36,7 +36,7 @@ export interface LeafIssue {
   readonly hint?: string
 }
 
-/** A schema out of a parser. `undefined` (a key that is absent) reaches the parser too: see `optional`. */
+/** A schema out of a parser. A key that is absent reaches the parser as undefined unless the schema is `.optional()`. */
 export function leaf<T>(parse: (value: unknown) => T | Wrong, options: { secret?: boolean } = {}) {
   return z.unknown().transform((value, context): T => {
     const result = parse(value)
@@ -50,11 +50,6 @@ export function leaf<T>(parse: (value: unknown) => T | Wrong, options: { secret?
     })
     return z.NEVER
   })
-}
-
-/** @returns the same parser with a value for an absent key */
-export function optional<T, D>(parse: (value: unknown) => T | Wrong, absent: D): (value: unknown) => T | D | Wrong {
-  return (value) => (value === undefined ? absent : parse(value))
 }
 
 /** One value or a list of them, at least one; a mistake names the first bad element. */

@@ -1,6 +1,6 @@
 /** What is allowed but seldom meant: overlapping tunnels, and peers that cannot be told apart. */
 
-import { sameIdentity } from '../ike/identity.ts'
+import type { Identity } from '../ike/api.ts'
 import { intersect, type TrafficSelector } from '../sa/traffic-selector.ts'
 import type { KeyPath } from './diagnostics.ts'
 import type { ConfiguredPeer, ConfiguredTunnel } from './types.ts'
@@ -49,4 +49,8 @@ function sameIdentities(peers: readonly ConfiguredPeer[]): Lint[] {
     const message = `the same as that of peers.${twin.name}, which also has address any: a caller with it is taken for ${twin.name}`
     return [{ path: ['peers', peer.name, 'id'], message }]
   })
+}
+
+function sameIdentity(a: Identity, b: Identity): boolean {
+  return a.idType === b.idType && a.data.length === b.data.length && a.data.every((octet, i) => octet === b.data[i])
 }

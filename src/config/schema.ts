@@ -22,9 +22,9 @@ export const topSchema = z.strictObject(
 
 export const interfaceSchema = z.strictObject(
   {
-    name: l.leaf(l.optional(l.interfaceName, undefined)),
+    name: l.leaf(l.interfaceName).optional(),
     addresses: l.listOf('addresses such as 10.1.0.1/24', l.interfaceAddress).optional(),
-    mtu: l.leaf(l.optional(l.integer('an MTU', 576, 65_520), undefined)),
+    mtu: l.leaf(l.integer('an MTU', 576, 65_520)).optional(),
   },
   mapping,
 )
@@ -34,8 +34,8 @@ const port = l.integer('a UDP port', 1, 65_535)
 export const listenSchema = z.strictObject(
   {
     addresses: l.listOf('local addresses such as 0.0.0.0 or "::"', l.listenAddress).optional(),
-    ikePort: l.leaf(l.optional(port, undefined)),
-    nattPort: l.leaf(l.optional(port, undefined)),
+    ikePort: l.leaf(port).optional(),
+    nattPort: l.leaf(port).optional(),
   },
   mapping,
 )
@@ -43,8 +43,8 @@ export const listenSchema = z.strictObject(
 export const localSchema = (context: SecretContext) =>
   z.strictObject(
     {
-      id: l.leaf(l.optional(l.identity, undefined)),
-      key: l.leaf(l.optional(privateKeyReference(context), undefined), { secret: true }),
+      id: l.leaf(l.identity).optional(),
+      key: l.leaf(privateKeyReference(context), { secret: true }).optional(),
     },
     mapping,
   )
@@ -55,17 +55,17 @@ export const peerSchema = (context: SecretContext, allowWeak: boolean) =>
     {
       address: l.leaf(l.peerAddress),
       id: l.leaf(l.identity),
-      psk: l.leaf(l.optional(secretReference(context), undefined), { secret: true }),
-      publicKey: l.leaf(l.optional(publicKeyValue(context), undefined)),
+      psk: l.leaf(secretReference(context), { secret: true }).optional(),
+      publicKey: l.leaf(publicKeyValue(context)).optional(),
       local: localSchema(context).optional(),
-      allowWeak: l.leaf(l.optional((v) => (typeof v === 'boolean' ? v : l.expected('true or false')), false)),
+      allowWeak: l.leaf(trueOrFalse).optional(),
       ike: z
         .strictObject(
           {
             proposals: l
               .listOf('proposals such as aes128gcm16-prfsha256-x25519', l.proposal('ike', allowWeak))
               .optional(),
-            liveness: l.leaf(l.optional(l.duration(1000, 86_400_000, '30s'), undefined)),
+            liveness: l.leaf(l.duration(1000, 86_400_000, '30s')).optional(),
           },
           mapping,
         )
@@ -80,12 +80,12 @@ export const tunnelSchema = (allowWeak: boolean) =>
     {
       local: l.listOf('CIDR such as 10.1.0.0/16', l.selector).optional(),
       remote: l.listOf('CIDR such as 10.1.0.0/16', l.selector),
-      start: l.leaf(l.optional(start, undefined)),
+      start: l.leaf(start).optional(),
       esp: z
         .strictObject(
           {
             proposals: l.listOf('proposals such as aes128gcm16', l.proposal('esp', allowWeak)).optional(),
-            replayWindow: l.leaf(l.optional(l.integer('a number of packets', 0, 65_536), undefined)),
+            replayWindow: l.leaf(l.integer('a number of packets', 0, 65_536)).optional(),
           },
           mapping,
         )
@@ -93,6 +93,10 @@ export const tunnelSchema = (allowWeak: boolean) =>
     },
     mapping,
   )
+
+function trueOrFalse(value: unknown): boolean | l.Wrong {
+  return typeof value === 'boolean' ? value : l.expected('true or false')
+}
 
 function start(value: unknown): 'up' | 'wait' | l.Wrong {
   return value === 'on-traffic'
