@@ -13,13 +13,14 @@
 import type { DropReason } from '../sa/drop.ts'
 import type { TrafficSelector } from '../sa/traffic-selector.ts'
 import { contains } from '../sa/traffic-selector.ts'
-import { type InnerView, innerView } from './inner.ts'
+import { ESP_HEADER_LENGTH, ESP_TRAILER_LENGTH } from '../wire/esp.ts'
+import { type IpPacket, parseIpPacket } from '../wire/ip.ts'
 import { NEXT_HEADER, unpad } from './padding.ts'
 import type { ReplayWindow } from './replay-window.ts'
-import { ESP_HEADER_LENGTH, ESP_TRAILER_LENGTH, type EspTransform } from './transform.ts'
+import type { EspTransform } from './transform.ts'
 
 /** The inner packet, or why there is none. */
-export type Opened = { readonly inner: Uint8Array; readonly view: InnerView } | DropReason
+export type Opened = { readonly inner: Uint8Array; readonly view: IpPacket } | DropReason
 
 /** The inner version that each tunnel-mode Next Header stands for (ESP-15). */
 const FAMILY_OF: ReadonlyMap<number, 4 | 6> = new Map([
@@ -55,12 +56,13 @@ export class InboundSa {
 
   /**
    * @param packet a whole ESP packet with this SA's SPI
+   * @param sequenceLow the number in its header
    * @param onAuthentic called once when the packet was authenticated as new: its sequence number, and whether it is the
    *   newest so far. Also for packets that a later stage drops.
    */
-  open(packet: Uint8Array, onAuthentic?: (newest: boolean) => void): Opened {
+  open(packet: Uint8Array, sequenceLow: number, onAuthentic?: (newest: boolean) => void): Opened {
     if (!hasWholeBody(this.transform, packet)) return 'malformedEsp'
-    const sequence = this.replay.inferSequence(sequenceOf(packet))
+    const sequence = this.replay.inferSequence(sequenceLow)
     if (!this.replay.mayAccept(sequence)) return 'replay'
     const padded = this.transform.open(sequence, packet)
     if (padded === undefined) return 'badIcv'
@@ -82,10 +84,6 @@ export function hasWholeBody(transform: EspTransform, packet: Uint8Array): boole
   return sealed >= ESP_TRAILER_LENGTH && sealed % transform.alignment === 0
 }
 
-export function sequenceOf(packet: Uint8Array): number {
-  return new DataView(packet.buffer, packet.byteOffset).getUint32(4)
-}
-
 /** From decrypted octets to the inner packet: padding, next header, version, length; TFC padding is cut off (ESP-14). */
 export function unwrap(padded: Uint8Array): Opened {
   const plain = unpad(padded)
@@ -93,27 +91,27 @@ export function unwrap(padded: Uint8Array): Opened {
   if (plain.nextHeader === NEXT_HEADER.DUMMY) return 'dummy'
   const family = FAMILY_OF.get(plain.nextHeader)
   if (family === undefined || (plain.payload[0] ?? 0) >> 4 !== family) return 'badPadding'
-  const view = innerView(plain.payload)
+  const view = parseIpPacket(plain.payload)
   if (view === undefined) return 'malformedInner'
   return { inner: plain.payload.subarray(0, view.totalLength), view }
 }
 
-export function inboundMatch({ local, remote }: SelectorPair, view: InnerView): boolean {
+export function inboundMatch({ local, remote }: SelectorPair, view: IpPacket): boolean {
   return (
     remote.some((ts) => contains(ts, sourcePoint(view))) && local.some((ts) => contains(ts, destinationPoint(view)))
   )
 }
 
-export function outboundMatch({ local, remote }: SelectorPair, view: InnerView): boolean {
+export function outboundMatch({ local, remote }: SelectorPair, view: IpPacket): boolean {
   return (
     local.some((ts) => contains(ts, sourcePoint(view))) && remote.some((ts) => contains(ts, destinationPoint(view)))
   )
 }
 
-export function sourcePoint({ family, source, protocol, sourcePort }: InnerView) {
-  return { family, address: source, protocol, port: sourcePort }
+export function sourcePoint({ version, source, protocol, sourcePort }: IpPacket) {
+  return { family: version, address: source, protocol, port: sourcePort }
 }
 
-export function destinationPoint({ family, destination, protocol, destinationPort }: InnerView) {
-  return { family, address: destination, protocol, port: destinationPort }
+export function destinationPoint({ version, destination, protocol, destinationPort }: IpPacket) {
+  return { family: version, address: destination, protocol, port: destinationPort }
 }

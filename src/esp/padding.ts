@@ -1,7 +1,7 @@
 /**
  * ESP trailer (RFC 4303 §2.4, §2.6, §2.7): payload | TFC padding | padding 1, 2, 3, … | Pad Length | Next Header.
  */
-import { ESP_TRAILER_LENGTH } from './transform.ts'
+import { ESP_TRAILER_LENGTH, espPadLength } from '../wire/esp.ts'
 
 /** Next Header values (IANA protocol numbers). */
 export const NEXT_HEADER = { IPV4: 4, IPV6: 41, DUMMY: 59 } as const
@@ -12,7 +12,7 @@ export const NEXT_HEADER = { IPV4: 4, IPV6: 41, DUMMY: 59 } as const
  */
 export function pad(payload: Uint8Array, nextHeader: number, alignment: number, tfc = 0): Uint8Array {
   const body = payload.length + tfc
-  const padLength = (alignment - ((body + ESP_TRAILER_LENGTH) % alignment)) % alignment
+  const padLength = espPadLength(body, alignment)
   const padded = new Uint8Array(body + padLength + ESP_TRAILER_LENGTH)
   padded.set(payload)
   for (let i = 0; i < padLength; i++) padded[body + i] = i + 1

@@ -6,15 +6,14 @@
 import type { Instant, Rng } from '../env.ts'
 import type { EspSuite } from '../sa/child-sa.ts'
 import { DROP_REASONS, type DropReason } from '../sa/drop.ts'
-import { compareAddresses, contains, type TrafficSelector } from '../sa/traffic-selector.ts'
-import { destinationPoint, InboundSa, outboundMatch, type SelectorPair, sourcePoint } from './inbound.ts'
-import type { InnerView } from './inner.ts'
+import { MIN_CHILD_SPI } from '../wire/esp.ts'
+import type { IpPacket } from '../wire/ip.ts'
+import { InboundSa, outboundMatch, type SelectorPair } from './inbound.ts'
 import { OutboundSa } from './outbound.ts'
+import { compareRanks, type Rank, rankFor } from './policy-rank.ts'
 import { ReplayWindow } from './replay-window.ts'
 import { espTransform } from './transform.ts'
 
-/** RFC 4303 §2.1: 0 is never on the wire, 1–255 are reserved (ESP-01). */
-const FIRST_SPI = 256
 const LAST_SPI = 0xffff_ffff
 
 export interface SaKeys extends EspSuite {
@@ -77,7 +76,7 @@ export class Sadb {
   readonly #rng: Rng
   readonly #inbound = new Map<number, InboundEntry>()
   readonly #outbound = new Map<number, OutboundEntry>()
-  /** In the order in which they were set first. */
+  /** Oldest first. */
   readonly #policies = new Map<number, Policy>()
   readonly #drops = new BigUint64Array(DROP_REASONS.length)
 
@@ -117,6 +116,7 @@ export class Sadb {
 
   /** Replaces the policy of the same id in one step (make before break). */
   setPolicy(policy: Policy): void {
+    this.#policies.delete(policy.id) // the replacement is the youngest
     this.#policies.set(policy.id, policy)
   }
 
@@ -162,45 +162,24 @@ export class Sadb {
   }
 
   /**
-   * The policy that covers an outbound packet: of those that match, the one with the narrowest remote range, then the
-   * narrowest local one; of equals the one set first under its id last.
+   * The policy that covers an outbound packet: of those that match, the one with the longest remote prefix, then the
+   * most specific local selector, then the oldest.
    * @returns undefined for none: drop (ARC-01)
    */
-  policyFor(view: InnerView): Policy | undefined {
-    let best: Policy | undefined
+  policyFor(view: IpPacket): Policy | undefined {
+    let best: { policy: Policy; rank: Rank } | undefined
     for (const policy of this.#policies.values()) {
       if (!outboundMatch(policy, view)) continue
-      if (best === undefined || compareSpecificity(policy, best, view) <= 0) best = policy
+      const rank = rankFor(policy, view)
+      if (best === undefined || compareRanks(rank, best.rank) < 0) best = { policy, rank }
     }
-    return best
+    return best?.policy
   }
 }
 
+/** ESP-01: 0 is never on the wire, 1–255 are reserved (RFC 4303 §2.1). */
 function expectSpi(spi: number): void {
-  if (!Number.isInteger(spi) || spi < FIRST_SPI || spi > LAST_SPI) {
-    throw new RangeError(`SPI: expected ${FIRST_SPI}–${LAST_SPI}, got ${spi}`)
+  if (!Number.isInteger(spi) || spi < MIN_CHILD_SPI || spi > LAST_SPI) {
+    throw new RangeError(`SPI: expected ${MIN_CHILD_SPI}–${LAST_SPI}, got ${spi}`)
   }
-}
-
-/** Negative when `a` is the narrower of two policies that both cover the packet. */
-function compareSpecificity(a: Policy, b: Policy, view: InnerView): number {
-  const remote = (policy: Policy) => narrowest(policy.remote.filter((ts) => contains(ts, destinationPoint(view))))
-  const local = (policy: Policy) => narrowest(policy.local.filter((ts) => contains(ts, sourcePoint(view))))
-  return compareAddresses(remote(a), remote(b)) || compareAddresses(local(a), local(b))
-}
-
-/** The smallest size of an address range among `selectors`, big-endian, minus one. */
-function narrowest(selectors: readonly TrafficSelector[]): Uint8Array {
-  return selectors.map(rangeSize).reduce((a, b) => (compareAddresses(a, b) <= 0 ? a : b))
-}
-
-function rangeSize({ startAddress, endAddress }: TrafficSelector): Uint8Array {
-  const size = new Uint8Array(endAddress.length)
-  let borrow = 0
-  for (let i = size.length - 1; i >= 0; i--) {
-    const difference = (endAddress[i] ?? 0) - (startAddress[i] ?? 0) - borrow
-    size[i] = difference
-    borrow = difference < 0 ? 1 : 0
-  }
-  return size
 }

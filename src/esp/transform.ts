@@ -21,13 +21,9 @@ import { concat, equalOctets } from '../crypto/bytes.ts'
 import { encr, integ } from '../crypto/registry.ts'
 import type { EncrAlgorithm, IntegAlgorithm } from '../crypto/types.ts'
 import type { EspKeys, EspSuite } from '../sa/child-sa.ts'
+import { u32 } from '../wire/bytes.ts'
+import { ESP_ALIGNMENT, ESP_HEADER_LENGTH, writeEspHeader } from '../wire/esp.ts'
 
-/** SPI and sequence number. */
-export const ESP_HEADER_LENGTH = 8
-/** Pad Length and Next Header. */
-export const ESP_TRAILER_LENGTH = 2
-/** RFC 4303 §2.4: Next Header ends on such a boundary, whatever the cipher wants. */
-const ESP_ALIGNMENT = 4
 const NO_AAD = new Uint8Array(0)
 
 export interface EspTransform {
@@ -38,8 +34,6 @@ export interface EspTransform {
   readonly alignment: number
   /** The IV is a counter out of the sequence number (AEAD); otherwise it must be unpredictable (CBC). */
   readonly counterIv: boolean
-  /** Confidentiality limit of the cipher. */
-  readonly maxPackets: number
   /** @returns the whole ESP packet */
   seal(spi: number, sequence: bigint, iv: Uint8Array, padded: Uint8Array): Uint8Array
   /**
@@ -84,7 +78,6 @@ function aeadTransform(cipher: EncrAlgorithm, key: Uint8Array, esn: boolean): Es
     icvLength: cipher.icvLength,
     alignment: Math.max(ESP_ALIGNMENT, cipher.blockSize),
     counterIv: true,
-    maxPackets: cipher.maxPackets,
     seal(spi, sequence, iv, padded) {
       const header = espHeader(spi, sequence)
       return concat(header, iv, cipher.seal(key, iv, aad(header, sequence), padded))
@@ -113,7 +106,6 @@ function encryptThenMac(
     icvLength: mac.icvLength,
     alignment: Math.max(ESP_ALIGNMENT, cipher.blockSize),
     counterIv: false,
-    maxPackets: cipher.maxPackets,
     seal(spi, sequence, iv, padded) {
       const covered = concat(espHeader(spi, sequence), iv, cipher.seal(cipherKey, iv, NO_AAD, padded))
       return concat(covered, icvOf(covered, sequence))
@@ -133,14 +125,10 @@ function encryptThenMac(
 
 function espHeader(spi: number, sequence: bigint): Uint8Array {
   const header = new Uint8Array(ESP_HEADER_LENGTH)
-  const view = new DataView(header.buffer)
-  view.setUint32(0, spi)
-  view.setUint32(4, Number(BigInt.asUintN(32, sequence)))
+  writeEspHeader(header, { spi, sequenceLow: Number(BigInt.asUintN(32, sequence)) })
   return header
 }
 
 function highHalf(sequence: bigint): Uint8Array {
-  const octets = new Uint8Array(4)
-  new DataView(octets.buffer).setUint32(0, Number(BigInt.asUintN(32, sequence >> 32n)))
-  return octets
+  return u32(Number(BigInt.asUintN(32, sequence >> 32n)))
 }

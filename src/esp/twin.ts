@@ -12,7 +12,10 @@
 import type { Instant, Rng } from '../env.ts'
 import type { ChildSa, EspSuite, Path, SocketAddress } from '../sa/child-sa.ts'
 import type { DropReason } from '../sa/drop.ts'
-import { innerView } from './inner.ts'
+import { formatSelector } from '../sa/traffic-selector.ts'
+import { demultiplex, readEspHeader } from '../wire/esp.ts'
+import { parseIpPacket } from '../wire/ip.ts'
+import type { SelectorPair } from './inbound.ts'
 import { NEXT_HEADER } from './padding.ts'
 import { type InboundEntry, type OutboundEntry, Sadb, type SaPath } from './sadb.ts'
 
@@ -45,16 +48,24 @@ export type EspEvent =
 
 /** UDP encapsulation (RFC 3948). */
 const NAT_TRAVERSAL_PORT = 4500
-const KEEPALIVE = 0xff
 /** Implementation constant of the addon's contract: `acquire` is raised at most this often per policy. */
 const ACQUIRE_INTERVAL_MS = 1000
 const NEXT_HEADER_OF = { 4: NEXT_HEADER.IPV4, 6: NEXT_HEADER.IPV6 } as const
+
+interface Child {
+  readonly id: number
+  readonly inboundSpi: number
+  readonly policyName: string
+  readonly policy: number
+  readonly selectors: SelectorPair
+}
 
 export class EspTwin {
   readonly sadb: Sadb
   readonly #events: EspEvent[] = []
   readonly #acquiredAt = new Map<number, Instant>()
-  readonly #spiOfChild = new Map<number, number>()
+  /** Oldest first. */
+  #children: readonly Child[] = []
 
   /** @param env its randomness makes the IVs of CBC */
   constructor(env: { readonly rng: Rng }) {
@@ -62,35 +73,45 @@ export class EspTwin {
   }
 
   /**
-   * Inbound first, then outbound, then the policy: a rekeyed SA takes over from its predecessor of the same selectors in
-   * one step, and the predecessor still receives until it is removed. Copies the keys.
+   * Inbound first, then outbound, then the policy: an SA takes over from its predecessor of the same tunnel and selectors
+   * in one step, and the predecessor still receives until it is removed. Copies the keys.
    * @throws RangeError as Sadb does
    */
   installChildSa(sa: ChildSa): void {
     const path = saPath(sa.path)
-    const local = sa.localSelectors
-    const remote = sa.remoteSelectors
+    const selectors = { local: sa.localSelectors, remote: sa.remoteSelectors }
     const inboundKeys = saKeys(sa.suite, sa.inboundKeys)
-    this.sadb.addInbound({ ...inboundKeys, spi: sa.inboundSpi, replayWindow: sa.replayWindow, local, remote, path })
+    this.sadb.addInbound({ ...inboundKeys, ...selectors, spi: sa.inboundSpi, replayWindow: sa.replayWindow, path })
     this.sadb.addOutbound({ ...saKeys(sa.suite, sa.outboundKeys), handle: sa.id, spi: sa.outboundSpi, path })
-    this.sadb.setPolicy({ id: sa.id, local, remote, outbound: sa.id })
-    this.#spiOfChild.set(sa.id, sa.inboundSpi)
+    const name = policyName(sa)
+    const predecessor = this.#children.find((child) => child.policyName === name)
+    const child = {
+      id: sa.id,
+      inboundSpi: sa.inboundSpi,
+      policyName: name,
+      policy: predecessor?.policy ?? sa.id,
+      selectors,
+    }
+    this.#children = [...this.#children, child]
+    this.sadb.setPolicy({ id: child.policy, ...selectors, outbound: sa.id })
   }
 
-  /** @returns false when it was not installed */
+  /** The youngest that is left of the same tunnel and selectors takes over. @returns false when it was not installed */
   removeChildSa(id: number): boolean {
-    const spi = this.#spiOfChild.get(id)
-    if (spi === undefined) return false
-    this.#spiOfChild.delete(id)
-    this.sadb.removePolicy(id)
+    const child = this.#children.find((candidate) => candidate.id === id)
+    if (child === undefined) return false
+    this.#children = this.#children.filter((other) => other !== child)
+    const heir = this.#children.findLast((other) => other.policy === child.policy)
+    if (heir === undefined) this.sadb.removePolicy(child.policy)
+    else this.sadb.setPolicy({ id: child.policy, ...heir.selectors, outbound: heir.id })
     this.sadb.removeOutbound(id)
-    this.sadb.removeInbound(spi)
+    this.sadb.removeInbound(child.inboundSpi)
     return true
   }
 
   /** @param packet what a host's IP stack hands to the TUN device: one IP packet, checksums done */
   outbound(packet: Uint8Array, now: Instant): OutboundVerdict {
-    const view = innerView(packet)
+    const view = parseIpPacket(packet)
     if (view === undefined) return this.#drop('malformedInner')
     const policy = this.sadb.policyFor(view)
     if (policy === undefined) return this.#drop('noPolicy')
@@ -99,7 +120,7 @@ export class EspTwin {
       this.#acquire(policy.id, now)
       return this.#drop('noSa')
     }
-    const data = entry.sa.seal(packet.subarray(0, view.totalLength), NEXT_HEADER_OF[view.family])
+    const data = entry.sa.seal(packet.subarray(0, view.totalLength), NEXT_HEADER_OF[view.version])
     if (data === undefined) return this.#drop('seqExhausted')
     entry.lastMs = now
     this.#tellSoftLimit(entry)
@@ -109,15 +130,13 @@ export class EspTwin {
   /** @param datagram as received: `remote` is its sender */
   inbound(datagram: EspDatagram, now: Instant): InboundVerdict {
     const { data } = datagram
-    if (data.length === 1 && data[0] === KEEPALIVE) return { kind: 'not-esp' }
-    if (data.length < 4) return this.#drop('malformedEsp')
-    const header = new DataView(data.buffer, data.byteOffset, data.length)
-    const spi = header.getUint32(0)
-    if (spi === 0) return { kind: 'not-esp' }
-    if (data.length < 8) return this.#drop('malformedEsp')
-    const entry = this.sadb.inboundBySpi(spi)
+    const kind = demultiplex(data)
+    if (kind === 'ike' || kind === 'keepalive') return { kind: 'not-esp' }
+    const header = kind === 'esp' ? readEspHeader(data) : undefined
+    if (header === undefined) return this.#drop('malformedEsp')
+    const entry = this.sadb.inboundBySpi(header.spi)
     if (entry === undefined) return this.#drop('unknownSpi')
-    const opened = entry.sa.open(data, (newest) => {
+    const opened = entry.sa.open(data, header.sequenceLow, (newest) => {
       entry.lastMs = now
       if (newest) this.#followEndpoint(entry, datagram.remote)
     })
@@ -152,6 +171,11 @@ export class EspTwin {
     entry.path = { ...entry.path, family, remoteAddress: address, remotePort: port }
     this.#events.push({ type: 'endpoint-moved', spi: entry.sa.spi, family, address, port })
   }
+}
+
+/** Child SAs of the same name replace each other; a gateway has many of one tunnel, told apart by their selectors. */
+function policyName({ peer, tunnel, localSelectors, remoteSelectors }: ChildSa): string {
+  return JSON.stringify([peer, tunnel, localSelectors.map(formatSelector), remoteSelectors.map(formatSelector)])
 }
 
 function saKeys(suite: EspSuite, keys: ChildSa['inboundKeys']) {

@@ -7,7 +7,7 @@
  *   protocol := name | 0–255 | "any"
  *   ports := "any" | "opaque" | n | n "-" n                                ICMP: type | type "(" code ")" | a range of these
  */
-import { formatAddress, parseAddress } from './address-text.ts'
+import { formatAddress, lastOf, networkOf, parseAddress, parseCidr } from '../wire/ip.ts'
 import type { TrafficSelector } from './traffic-selector.ts'
 import { compareAddresses, isAnyPort, isOpaque } from './traffic-selector.ts'
 
@@ -22,7 +22,7 @@ const PROTOCOLS: readonly (readonly [name: string, number: number])[] = [
   ['sctp', 132],
 ]
 const ICMP_PROTOCOLS: readonly number[] = [1, 58]
-const PATTERN = /^([0-9a-fA-F:.]+)(?:(\/|-)([0-9a-fA-F:.]+))?(?:\[([a-z0-9-]+)(?:\/([a-z0-9()-]+))?\])?$/
+const PATTERN = /^([0-9a-fA-F:./]+)(?:-([0-9a-fA-F:.]+))?(?:\[([a-z0-9-]+)(?:\/([a-z0-9()-]+))?\])?$/
 
 type Addresses = Pick<TrafficSelector, 'family' | 'startAddress' | 'endAddress'>
 type Ports = Pick<TrafficSelector, 'startPort' | 'endPort'>
@@ -38,13 +38,8 @@ const OPAQUE: Ports = { startPort: 65535, endPort: 0 }
 export function parseSelector(text: string): TrafficSelector | undefined {
   const match = PATTERN.exec(text)
   if (match === null) return undefined
-  const [, first = '', separator, second = '', protocolText = 'any', portText = 'any'] = match
-  const addresses =
-    separator === undefined
-      ? prefixRange(first, undefined)
-      : separator === '/'
-        ? prefixRange(first, second)
-        : addressRange(first, second)
+  const [, first = '', last, protocolText = 'any', portText = 'any'] = match
+  const addresses = last === undefined ? prefixRange(first) : addressRange(first, last)
   const ipProtocol = parseProtocol(protocolText)
   if (addresses === undefined || ipProtocol === undefined) return undefined
   const ports = parsePorts(portText, ipProtocol)
@@ -56,26 +51,10 @@ export function fromCidr(text: string): TrafficSelector | undefined {
   return /[-[]/.test(text) ? undefined : parseSelector(text)
 }
 
-function prefixRange(addressText: string, lengthText: string | undefined): Addresses | undefined {
-  const address = parseAddress(addressText)
-  if (address === undefined) return undefined
-  const bits = address.length * 8
-  const length = lengthText === undefined ? bits : parseNumber(lengthText, bits)
-  if (length === undefined) return undefined
-  const startAddress = new Uint8Array(address.length)
-  const endAddress = new Uint8Array(address.length)
-  for (let i = 0; i < address.length; i++) {
-    const mask = prefixMaskOctet(length, i)
-    startAddress[i] = (address[i] ?? 0) & mask
-    endAddress[i] = (address[i] ?? 0) | (~mask & 0xff)
-  }
-  return { family: address.length === 4 ? 4 : 6, startAddress, endAddress }
-}
-
-/** Octet `index` of the netmask of a prefix of `length` bits. */
-function prefixMaskOctet(length: number, index: number): number {
-  const bits = Math.min(8, Math.max(0, length - index * 8))
-  return (0xff << (8 - bits)) & 0xff
+function prefixRange(text: string): Addresses | undefined {
+  const cidr = parseCidr(text)
+  if (cidr === undefined) return undefined
+  return { family: familyOf(cidr.address), startAddress: networkOf(cidr), endAddress: lastOf(cidr) }
 }
 
 function addressRange(startText: string, endText: string): Addresses | undefined {
@@ -83,7 +62,11 @@ function addressRange(startText: string, endText: string): Addresses | undefined
   const endAddress = parseAddress(endText)
   if (startAddress === undefined || startAddress.length !== endAddress?.length) return undefined
   if (compareAddresses(startAddress, endAddress) > 0) return undefined
-  return { family: startAddress.length === 4 ? 4 : 6, startAddress, endAddress }
+  return { family: familyOf(startAddress), startAddress, endAddress }
+}
+
+function familyOf(address: Uint8Array): 4 | 6 {
+  return address.length === 4 ? 4 : 6
 }
 
 /** Decimal without sign or leading zero. */

@@ -11,6 +11,7 @@
  *   other start <= end      these ports, never opaque
  *   anything else           the empty set; such a selector meets nothing
  */
+import { TS_TYPE } from '../wire/iana.ts'
 import type { WireTrafficSelector } from '../wire/ike-types.ts'
 
 export { formatSelector, fromCidr, parseSelector, toPrefixes } from './selector-text.ts'
@@ -38,7 +39,7 @@ export interface SelectorPoint {
 }
 
 // Specification constants (RFC 7296 §3.13.1).
-const TS_TYPE = { 4: 7, 6: 8 } as const
+const TYPE_OF_FAMILY = { 4: TS_TYPE.TS_IPV4_ADDR_RANGE, 6: TS_TYPE.TS_IPV6_ADDR_RANGE } as const
 export const ADDRESS_LENGTH = { 4: 4, 6: 16 } as const
 export const ANY_PROTOCOL = 0
 const MAX_PORT = 65535
@@ -175,12 +176,12 @@ export function narrow(offered: readonly TrafficSelector[], policy: readonly Tra
 
 export function toWire(ts: TrafficSelector): WireTrafficSelector {
   const { ipProtocol, startPort, endPort, startAddress, endAddress } = ts
-  return { type: TS_TYPE[ts.family], ipProtocol, startPort, endPort, startAddress, endAddress }
+  return { type: TYPE_OF_FAMILY[ts.family], ipProtocol, startPort, endPort, startAddress, endAddress }
 }
 
 /** @returns a selector with its own octets, or undefined for an unknown type or one that stands for nothing */
 export function fromWire(wire: WireTrafficSelector): TrafficSelector | undefined {
-  const family = wire.type === TS_TYPE[4] ? 4 : wire.type === TS_TYPE[6] ? 6 : undefined
+  const family = wire.type === TYPE_OF_FAMILY[4] ? 4 : wire.type === TYPE_OF_FAMILY[6] ? 6 : undefined
   if (family === undefined) return undefined
   const { ipProtocol, startPort, endPort } = wire
   const startAddress = wire.startAddress.slice()
