@@ -104,6 +104,8 @@ export interface SignatureScheme {
   readonly kind: readonly KeyKind[]
   /** Signing takes over 200 µs (RSA). */
   readonly slow: boolean
+  /** Rests on SHA-1: taken or accepted only where the configuration of a peer allows it (SIG-06). */
+  readonly legacy?: true
   sign(key: PrivateKey, data: Uint8Array): Uint8Array
   /** @returns true only for a valid signature by that key; false for anything else, never throws on peer data */
   verify(key: PublicKey, data: Uint8Array, signature: Uint8Array): boolean

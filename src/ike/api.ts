@@ -2,6 +2,7 @@
  * The contract of the IKE core with its driver: what goes in, what comes out. The driver (daemon.ts, or the simulation)
  * drains `pollTransmit`, `pollEvent` and `pollTimeout` after every input, before the next one.
  */
+import type { CryptoJob, CryptoJobResult } from '../crypto/jobs.ts'
 import type { PrivateKey, PublicKey } from '../crypto/types.ts'
 import type { Instant } from '../env.ts'
 import type { ChildSa, Path } from '../sa/child-sa.ts'
@@ -68,13 +69,7 @@ export interface Failure {
   readonly text: string
 }
 
-/** Work that would hold the main thread for more than about 200 µs. The driver runs it elsewhere and calls `completeJob`. */
-export type CryptoJob =
-  | { readonly kind: 'ke-public'; readonly method: number; readonly privateKey: Uint8Array }
-  | { readonly kind: 'ke-shared'; readonly method: number; readonly privateKey: Uint8Array; readonly peerPublic: Uint8Array }
-  | { readonly kind: 'sign'; readonly scheme: string; readonly key: PrivateKey; readonly data: Uint8Array }
-/** Octets of public value, shared secret or signature; undefined when the peer's value was invalid or the work failed. */
-export type CryptoJobResult = Uint8Array | undefined
+export type { CryptoJob, CryptoJobResult } from '../crypto/jobs.ts'
 
 export type IkeEvent =
   /** Pass to `runCryptoJob` (crypto/jobs.ts), in this thread or another, and feed the result to `completeJob(id, …)`. */
@@ -82,17 +77,42 @@ export type IkeEvent =
   | { readonly kind: 'ike-sa-established'; readonly ikeSaId: number; readonly peer: string }
   /** Install inbound first, then outbound, then switch the policy (make before break). `replaces` is removed by a later event. */
   | { readonly kind: 'install-child-sa'; readonly sa: ChildSa }
-  | { readonly kind: 'remove-child-sa'; readonly id: number; readonly peer: string; readonly tunnel: string; readonly inboundSpi: number }
+  | {
+      readonly kind: 'remove-child-sa'
+      readonly id: number
+      readonly peer: string
+      readonly tunnel: string
+      readonly inboundSpi: number
+    }
   /** The IKE SA lives, this tunnel does not. */
   | { readonly kind: 'tunnel-failed'; readonly peer: string; readonly tunnel: string; readonly failure: Failure }
   /** An IKE SA ended or an attempt failed. `retryAt` is set when the endpoint will try again by itself. */
-  | { readonly kind: 'ike-sa-closed'; readonly ikeSaId: number; readonly peer: string | undefined; readonly failure: Failure; readonly retryAt?: Instant }
+  | {
+      readonly kind: 'ike-sa-closed'
+      readonly ikeSaId: number
+      readonly peer: string | undefined
+      readonly failure: Failure
+      readonly retryAt?: Instant
+    }
   /** A request goes out for the second time or more: the user sees that the peer is silent. */
   | { readonly kind: 'retransmit'; readonly ikeSaId: number; readonly peer: string; readonly attempt: number }
   /** The peer's authenticated address changed: set it on these outbound SAs. */
-  | { readonly kind: 'path-changed'; readonly ikeSaId: number; readonly peer: string; readonly path: Path; readonly childIds: readonly number[] }
+  | {
+      readonly kind: 'path-changed'
+      readonly ikeSaId: number
+      readonly peer: string
+      readonly path: Path
+      readonly childIds: readonly number[]
+    }
 
-export type TimerName = 'retransmit' | 'halfOpenExpiry' | 'liveness' | 'natKeepalive' | 'reconnect' | 'cookieRotation' | 'closeGrace'
+export type TimerName =
+  | 'retransmit'
+  | 'halfOpenExpiry'
+  | 'liveness'
+  | 'natKeepalive'
+  | 'reconnect'
+  | 'cookieRotation'
+  | 'closeGrace'
 
 /** What `status` shows of one IKE SA. */
 export interface IkeSaSnapshot {
@@ -125,7 +145,17 @@ export interface ChildSaSnapshot {
 
 /** What the key-log file wants (Wireshark's ike and esp decryption tables); lent only when the user asked for it. */
 export interface KeyLog {
-  ike(sa: { initiatorSpi: bigint; responderSpi: bigint; skEi: Uint8Array; skEr: Uint8Array; skAi: Uint8Array; skAr: Uint8Array; encr: number; encrKeyBits: number; integ: number }): void
+  ike(sa: {
+    initiatorSpi: bigint
+    responderSpi: bigint
+    skEi: Uint8Array
+    skEr: Uint8Array
+    skAi: Uint8Array
+    skAr: Uint8Array
+    encr: number
+    encrKeyBits: number
+    integ: number
+  }): void
   esp(sa: ChildSa): void
 }
 

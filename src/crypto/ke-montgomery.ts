@@ -1,0 +1,118 @@
+/**
+ * Curve25519 and Curve448 (RFC 7748, RFC 8031). KE data is the u-coordinate, little-endian as RFC 7748 has it; the shared
+ * secret likewise. An all-zero result means a point of small order and ends the exchange (RFC 8031 §5).
+ */
+import { createPublicKey, diffieHellman } from 'node:crypto'
+import { x448 } from '@noble/curves/ed448.js'
+import { x25519 } from '@noble/curves/ed25519.js'
+import { KE } from '../wire/iana.ts'
+import { concat, expectLength, hex, isAllZero } from './bytes.ts'
+import type { Registered } from './entry.ts'
+import { type KeVector, keSelfTest } from './ke-vector.ts'
+import { privateFromDer, publicFromDer } from './key-object.ts'
+import type { KeAlgorithm, ProviderName } from './types.ts'
+
+interface Curve {
+  readonly id: number
+  readonly name: string
+  readonly length: number
+  /** DER up to the raw key (RFC 8410 §4 and §7). */
+  readonly pkcs8Prefix: Uint8Array
+  readonly spkiPrefix: Uint8Array
+  readonly noble: { getPublicKey(k: Uint8Array): Uint8Array; getSharedSecret(k: Uint8Array, u: Uint8Array): Uint8Array }
+}
+
+/** What a library does on octets of the right length. `shared` may throw for a bad point. */
+interface Primitive {
+  publicFrom(privateKey: Uint8Array): Uint8Array
+  shared(privateKey: Uint8Array, peerPublic: Uint8Array): Uint8Array
+}
+
+const CURVE25519: Curve = {
+  id: KE.CURVE25519,
+  name: 'CURVE25519',
+  length: 32,
+  pkcs8Prefix: hex('302e020100300506032b656e04220420'),
+  spkiPrefix: hex('302a300506032b656e032100'),
+  noble: x25519,
+}
+
+const CURVE448: Curve = {
+  id: KE.CURVE448,
+  name: 'CURVE448',
+  length: 56,
+  pkcs8Prefix: hex('3046020100300506032b656f043a0438'),
+  spkiPrefix: hex('3042300506032b656f033900'),
+  noble: x448,
+}
+
+function nodePrimitive({ length, pkcs8Prefix, spkiPrefix }: Curve): Primitive {
+  const privateObject = (k: Uint8Array) => privateFromDer(concat(pkcs8Prefix, k), 'pkcs8')
+  const publicObject = (u: Uint8Array) => publicFromDer(concat(spkiPrefix, u), 'spki')
+  return {
+    publicFrom: (k) =>
+      Uint8Array.from(createPublicKey(privateObject(k)).export({ format: 'der', type: 'spki' }).subarray(-length)),
+    shared: (k, u) => Uint8Array.from(diffieHellman({ privateKey: privateObject(k), publicKey: publicObject(u) })),
+  }
+}
+
+function noblePrimitive({ noble }: Curve): Primitive {
+  return { publicFrom: (k) => noble.getPublicKey(k), shared: (k, u) => noble.getSharedSecret(k, u) }
+}
+
+function entry(curve: Curve, provider: ProviderName, slow: boolean, primitive: Primitive): KeAlgorithm {
+  const { id, name, length } = curve
+  return {
+    id,
+    name,
+    provider,
+    publicLength: length,
+    secretLength: length,
+    slow,
+    optIn: false,
+    // Clamping belongs to the scalar multiplication (RFC 7748 §5): the octets stay as they were drawn.
+    generatePrivate: (rng) => rng.bytes(length),
+    publicFrom(privateKey) {
+      expectLength(privateKey, length, `${name} private key`)
+      return primitive.publicFrom(privateKey)
+    },
+    sharedSecret(privateKey, peerPublic) {
+      expectLength(privateKey, length, `${name} private key`)
+      if (peerPublic.length !== length) return undefined
+      try {
+        const secret = primitive.shared(privateKey, peerPublic)
+        return isAllZero(secret) ? undefined : secret
+      } catch {
+        return undefined
+      }
+    },
+  }
+}
+
+function both(curve: Curve, nodeIsSlow: boolean, vector: KeVector): Registered<KeAlgorithm>[] {
+  const selfTest = keSelfTest(vector)
+  return [
+    { algorithm: entry(curve, 'node', nodeIsSlow, nodePrimitive(curve)), selfTest },
+    { algorithm: entry(curve, 'noble', true, noblePrimitive(curve)), selfTest },
+  ]
+}
+
+/** Both curves from both providers; known answers of RFC 7748 §6.1 and §6.2. */
+export const montgomeryEntries: readonly (readonly Registered<KeAlgorithm>[])[] = [
+  both(CURVE25519, false, {
+    privateKey: '77076d0a7318a57d3c16c17251b26645df4c2f87ebc0992ab177fba51db92c2a',
+    publicKey: '8520f0098930a754748b7ddcb43ef75a0dbf3a0d26381af4eba4a98eaa9b4e6a',
+    peerPublic: 'de9edb7d7b7dc1b4d35b61c2ece435373f8343c85b78674dadfc7e146f882b4f',
+    secret: '4a5d9d5ba4ce2de1728e3bf480350f25e07e21c947d19e3376f09b3c1e161742',
+  }),
+  both(CURVE448, true, {
+    privateKey:
+      '9a8f4925d1519f5775cf46b04b5800d4ee9ee8bae8bc5565d498c28dd9c9baf574a9419744897391006382a6f127ab1d9ac2d8c0a598726b',
+    publicKey:
+      '9b08f7cc31b7e3e67d22d5aea121074a273bd2b83de09c63faa73d2c22c5d9bbc836647241d953d40c5b12da88120d53177f80e532c41fa0',
+    peerPublic:
+      '3eb7a829b0cd20f5bcfc0b599b6feccf6da4627107bdb0d4f345b43027d8b972fc3e34fb4232a13ca706dcb57aec3dae07bdc1c67bf33609',
+    secret:
+      '07fff4181ac6cc95ec1c16a94a0f74d12da232ce40a77552281d282bb60c0b56fd2464c335543936521c24403085d59a449a5037514a879d',
+  }),
+]

@@ -1,0 +1,103 @@
+/**
+ * HMAC as PRF (transform type 2; RFC 2404, RFC 4868) and as INTEG (type 3: the same HMAC, truncated). SHA-1 is here for
+ * old peers and is in no default proposal. PRFs with fixed key sizes (AES-XCBC, AES-CMAC) are not here.
+ */
+import { createHmac } from 'node:crypto'
+import { hmac as nobleHmac } from '@noble/hashes/hmac.js'
+import { sha1 } from '@noble/hashes/legacy.js'
+import { sha256, sha384, sha512 } from '@noble/hashes/sha2.js'
+import { INTEG, PRF } from '../wire/iana.ts'
+import { hex, toHex } from './bytes.ts'
+import { byNodeVersion, type Registered } from './entry.ts'
+import type { IntegAlgorithm, PrfAlgorithm, ProviderName } from './types.ts'
+
+type Compute = PrfAlgorithm['compute']
+
+const HASHES = {
+  sha1: { length: 20, noble: sha1, answer: 'effcdf6ae5eb2fa2d27416d5f184df9c259a7c79' },
+  sha256: {
+    length: 32,
+    noble: sha256,
+    answer: '5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843',
+  },
+  sha384: {
+    length: 48,
+    noble: sha384,
+    answer: 'af45d2e376484031617f78d2b58a6b1b9c7ef464f5a01b47e42ec3736322445e8e2240ca5e69e2c78b3239ecfab21649',
+  },
+  sha512: {
+    length: 64,
+    noble: sha512,
+    answer:
+      '164b7a7bfcf819e2e395fbe73b56e0a387bd64222e831fd610270cd7ea2505549758bf75c05a994a6d034f65f8f0e6fdcaeab1a34d4a6b4b636e070a38bce737',
+  },
+} as const
+type HashName = keyof typeof HASHES
+
+/**
+ * bench/crypto.ts, 100 octets, in µs per call (node20 and node24 are the Node versions):
+ * @BENCH-HMAC@
+ */
+export const MAC_PROVIDER = byNodeVersion({ node20: 'node', node24: 'noble' })
+
+function nodeCompute(hash: HashName): Compute {
+  return (key, ...data) => {
+    const mac = createHmac(hash, key)
+    for (const part of data) mac.update(part)
+    return Uint8Array.from(mac.digest())
+  }
+}
+
+function nobleCompute(hash: HashName): Compute {
+  const { noble } = HASHES[hash]
+  return (key, ...data) => {
+    const mac = nobleHmac.create(noble, key)
+    for (const part of data) mac.update(part)
+    return mac.digest()
+  }
+}
+
+const computeBy: Record<ProviderName, (hash: HashName) => Compute> = { node: nodeCompute, noble: nobleCompute }
+const PROVIDERS: readonly ProviderName[] = ['node', 'noble']
+
+/** RFC 2202 and RFC 4231, test case 2: key "Jefe", data in two parts. The answers stand in HASHES. */
+function jefe(compute: Compute, expected: string): boolean {
+  const data = hex('7768617420646f2079612077616e7420666f72206e6f7468696e673f')
+  return toHex(compute(hex('4a656665'), data.subarray(0, 10), data.subarray(10))) === expected
+}
+
+function prf(id: number, hash: HashName, name: string): Registered<PrfAlgorithm>[] {
+  const { length, answer } = HASHES[hash]
+  return PROVIDERS.map((provider) => ({
+    // RFC 4868 §2.1.2: the preferred key length is the output length.
+    algorithm: { id, name, provider, keyLength: length, outputLength: length, compute: computeBy[provider](hash) },
+    selfTest: (a) => jefe(a.compute, answer),
+  }))
+}
+
+function integ(id: number, hash: HashName, icvLength: number, name: string): Registered<IntegAlgorithm>[] {
+  const { length, answer } = HASHES[hash]
+  return PROVIDERS.map((provider) => {
+    const full = computeBy[provider](hash)
+    const compute: Compute = (key, ...data) => full(key, ...data).slice(0, icvLength)
+    return {
+      algorithm: { id, name, provider, keyLength: length, icvLength, compute },
+      selfTest: (a) => jefe(a.compute, answer.slice(0, 2 * icvLength)),
+    }
+  })
+}
+
+/** Each algorithm from both providers, best first. */
+export const prfEntries: readonly (readonly Registered<PrfAlgorithm>[])[] = [
+  prf(PRF.PRF_HMAC_SHA2_256, 'sha256', 'PRF_HMAC_SHA2_256'),
+  prf(PRF.PRF_HMAC_SHA2_384, 'sha384', 'PRF_HMAC_SHA2_384'),
+  prf(PRF.PRF_HMAC_SHA2_512, 'sha512', 'PRF_HMAC_SHA2_512'),
+  prf(PRF.PRF_HMAC_SHA1, 'sha1', 'PRF_HMAC_SHA1'),
+]
+
+export const integEntries: readonly (readonly Registered<IntegAlgorithm>[])[] = [
+  integ(INTEG.AUTH_HMAC_SHA2_256_128, 'sha256', 16, 'HMAC_SHA2_256_128'),
+  integ(INTEG.AUTH_HMAC_SHA2_384_192, 'sha384', 24, 'HMAC_SHA2_384_192'),
+  integ(INTEG.AUTH_HMAC_SHA2_512_256, 'sha512', 32, 'HMAC_SHA2_512_256'),
+  integ(INTEG.AUTH_HMAC_SHA1_96, 'sha1', 12, 'HMAC_SHA1_96'),
+]
