@@ -1,0 +1,42 @@
+/** Implementation constants of the IKE core: ours to tune, each with its reason. Specification constants are in wire/. */
+
+/** First retransmission after half a second: several round trips of a bad mobile path, unnoticed by a person. */
+export const RETRANSMIT_FIRST_MS = 500
+/** Intervals grow by this factor (V2-006) … */
+export const RETRANSMIT_BASE = 2
+/** … up to this one, so that a peer that comes back is found soon. */
+export const RETRANSMIT_MAX_MS = 10_000
+/** Sends of one request before the peer counts as dead: 0.5 + 1 + 2 + 4 + 8 + 10 s. */
+export const RETRANSMIT_TRIES = 6
+
+/** An initiator has this long from IKE_SA_INIT to a valid IKE_AUTH (THREATS §2). */
+export const HALF_OPEN_LIFE_MS = 30_000
+/** Half-open SAs from which on IKE_SA_INIT must carry a COOKIE: for all, and for one source address. */
+export const COOKIE_THRESHOLD = 30
+export const COOKIE_THRESHOLD_PER_ADDRESS = 3
+/** More than this and new ones are ignored, cookie or not. */
+export const HALF_OPEN_CAP = 5_000
+/** A cookie is honoured for one to two periods. */
+export const COOKIE_ROTATION_MS = 60_000
+
+/** COOKIE and INVALID_KE_PAYLOAD answers that one attempt follows before it gives up (THREATS #10). */
+export const INIT_RETRIES = 5
+/** After an unprotected error in IKE_SA_INIT the true answer may still come (RFC 7296 §2.21.1). */
+export const INIT_ERROR_GRACE_MS = 2_000
+
+/** First pause before a new attempt, doubled up to the maximum; each is shortened by up to a quarter at random. */
+export const RECONNECT_FIRST_MS = 1_000
+export const RECONNECT_MAX_MS = 60_000
+
+/** RFC 3948 §4. */
+export const NAT_KEEPALIVE_MS = 20_000
+
+/** How long `shutdown` waits for the answers to its Deletes. */
+export const CLOSE_GRACE_MS = 1_000
+
+/** Replies to unauthenticated messages: per source address and in all, per second (THREATS §2). */
+export const REPLIES_PER_ADDRESS = 20
+export const REPLIES_GLOBAL = 200
+
+/** Nonces of ours: enough for every PRF that we have (half of SHA2-512's key). RFC 7296 §2.10. */
+export const NONCE_LENGTH = 32

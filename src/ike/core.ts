@@ -1,0 +1,36 @@
+/** What the exchanges may use of the endpoint that runs them. */
+import type { Env, Instant } from '../env.ts'
+import type { Path } from '../sa/child-sa.ts'
+import type { EndpointOptions, Failure, Identity, IkeEvent, PeerConfig } from './api.ts'
+import type { IkeSa } from './ike-sa.ts'
+import type { Jobs } from './jobs.ts'
+import type { Timers } from './timers.ts'
+
+export interface Core {
+  readonly env: Env
+  readonly options: EndpointOptions
+  readonly timers: Timers
+  readonly jobs: Jobs
+  emit(event: IkeEvent): void
+  /** @param message from the IKE header on; the non-ESP marker is added where the path needs it */
+  transmit(path: Path, message: Uint8Array): void
+  /** @returns an unpredictable SPI of 8 octets that no live SA has */
+  newIkeSpi(): bigint
+  /** @returns an unpredictable SPI >= 256 that no live Child SA has */
+  newInboundSpi(): number
+  newChildId(): number
+  /** The peer with this identity; among several, the one that also answers to `localId`. */
+  findPeer(remoteId: Identity, localId: Identity | undefined): PeerConfig | undefined
+  /** For what carries no IKE header: a NAT keepalive. */
+  transmitRaw(path: Path, octets: Uint8Array): void
+  /** Both sides are authenticated. */
+  established(sa: IkeSa, now: Instant): void
+  /** INITIAL_CONTACT from an authenticated peer: it knows of no other SA with us, so ours are stale (V2-015). */
+  replaceOthers(sa: IkeSa, peer: PeerConfig, now: Instant): void
+  /** The peer's newest authentic message came from this address. */
+  movePath(sa: IkeSa, remote: Path['remote']): void
+  /** Ends an SA at once, without telling the peer; its children are removed and a wanted peer is tried again. */
+  close(sa: IkeSa, failure: Failure, now: Instant): void
+  /** Whether another SA with this peer is established or on its way. */
+  hasOther(sa: IkeSa, peer: PeerConfig): boolean
+}

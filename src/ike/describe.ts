@@ -1,0 +1,113 @@
+/** Sentences for people about what went wrong: both identities, both offers, never a secret. */
+
+import type { SocketAddress } from '../sa/child-sa.ts'
+import { formatSuite } from '../sa/proposal.ts'
+import { formatSelector, type TrafficSelector } from '../sa/traffic-selector.ts'
+import { notifyName } from '../wire/iana.ts'
+import type { Transform } from '../wire/ike-types.ts'
+import type { Failure, Identity, LocalAuth, PeerConfig } from './api.ts'
+import { formatIdentity } from './identity.ts'
+
+export function formatOffers(offers: readonly { readonly transforms: readonly Transform[] }[]): string {
+  return offers.map((offer) => formatSuite(offer.transforms)).join(', ')
+}
+
+export function formatSelectors(selectors: readonly TrafficSelector[]): string {
+  return selectors.map(formatSelector).join(', ')
+}
+
+export function formatSocket({ family, address, port }: SocketAddress): string {
+  return family === 6 ? `[${address}]:${port}` : `${address}:${port}`
+}
+
+const credential: Readonly<Record<LocalAuth['kind'], string>> = { psk: 'pre-shared key', publicKey: 'public key' }
+
+export const failures = {
+  unknownPeer: (remote: SocketAddress, idi: Identity, idr: Identity | undefined): Failure => ({
+    reason: 'unknown-peer',
+    text: `${formatSocket(remote)} says it is "${formatIdentity(idi)}"${
+      idr ? ` and asks for "${formatIdentity(idr)}"` : ''
+    }: no peer is configured with these identities`,
+  }),
+  peerNotAuthenticated: (peer: PeerConfig, remoteId: Identity, detail: string): Failure => ({
+    reason: 'authentication-failed',
+    text: `"${formatIdentity(remoteId)}" did not prove its identity with the ${
+      credential[peer.remoteAuth.kind]
+    } configured for peer ${peer.name}: ${detail}`,
+  }),
+  wrongIdentity: (peer: PeerConfig, found: Identity): Failure => ({
+    reason: 'authentication-failed',
+    text: `peer ${peer.name} says it is "${formatIdentity(found)}", expected "${formatIdentity(peer.remoteId)}"`,
+  }),
+  weWereRefused: (peer: PeerConfig): Failure => ({
+    reason: 'peer-rejected-us',
+    text: `peer ${peer.name} ("${formatIdentity(peer.remoteId)}") did not accept our identity "${formatIdentity(
+      peer.localId,
+    )}": it does not know it, or its ${credential[peer.localAuth.kind]} for us is another one`,
+  }),
+  peerError: (peer: PeerConfig, notifyType: number, context: string): Failure => ({
+    reason: 'peer-rejected-us',
+    text: `peer ${peer.name} answered ${notifyName(notifyType)} to ${context}`,
+  }),
+  noProposalChosenByPeer: (
+    peer: PeerConfig,
+    what: 'IKE' | 'ESP',
+    ours: readonly { transforms: readonly Transform[] }[],
+  ): Failure => ({
+    reason: 'no-proposal-chosen',
+    text: `peer ${peer.name} accepts none of our ${what} proposals; we offered ${formatOffers(ours)}`,
+  }),
+  noCommonProposal: (
+    who: string,
+    what: 'IKE' | 'ESP',
+    theirs: readonly { transforms: readonly Transform[] }[],
+    ours: readonly { transforms: readonly Transform[] }[],
+  ): Failure => ({
+    reason: 'no-proposal-chosen',
+    text: `no common ${what} proposal with ${who}: it offers ${formatOffers(theirs)}; we accept ${formatOffers(ours)}`,
+  }),
+  selectors: (
+    peer: PeerConfig,
+    theirs: { local: readonly TrafficSelector[]; remote: readonly TrafficSelector[] },
+    ours: { local: readonly TrafficSelector[]; remote: readonly TrafficSelector[] },
+  ): Failure => ({
+    reason: 'ts-unacceptable',
+    text: `selectors of peer ${peer.name} do not overlap with ours: it offers ${formatSelectors(
+      theirs.remote,
+    )} to ${formatSelectors(theirs.local)}; we allow ${formatSelectors(ours.remote)} to ${formatSelectors(ours.local)}`,
+  }),
+  selectorsRefused: (
+    peer: PeerConfig,
+    tunnel: { localSelectors: readonly TrafficSelector[]; remoteSelectors: readonly TrafficSelector[] },
+  ): Failure => ({
+    reason: 'ts-unacceptable',
+    text: `peer ${peer.name} accepts none of the selectors that we offered: ${formatSelectors(
+      tunnel.localSelectors,
+    )} here, ${formatSelectors(tunnel.remoteSelectors)} there`,
+  }),
+  invalidMessage: (who: string, detail: string): Failure => ({
+    reason: 'invalid-message',
+    text: `${who} sent a message that breaks the protocol: ${detail}`,
+  }),
+  noResponse: (peer: PeerConfig, remote: SocketAddress): Failure => ({
+    reason: 'no-response',
+    text: `peer ${peer.name} does not answer at ${formatSocket(remote)}`,
+  }),
+  peerDead: (peer: PeerConfig, remote: SocketAddress): Failure => ({
+    reason: 'peer-dead',
+    text: `peer ${peer.name} at ${formatSocket(remote)} no longer answers`,
+  }),
+  peerDeleted: (peer: PeerConfig): Failure => ({
+    reason: 'peer-deleted',
+    text: `peer ${peer.name} closed the connection`,
+  }),
+  replaced: (peer: PeerConfig): Failure => ({ reason: 'replaced', text: `peer ${peer.name} connected anew` }),
+  localDelete: (peer: PeerConfig): Failure => ({
+    reason: 'local-delete',
+    text: `connection with peer ${peer.name} closed`,
+  }),
+  halfOpenExpired: (remote: SocketAddress): Failure => ({
+    reason: 'no-response',
+    text: `${formatSocket(remote)} began a connection and did not authenticate in time`,
+  }),
+} as const

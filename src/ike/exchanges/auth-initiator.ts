@@ -1,0 +1,168 @@
+/**
+ * IKE_AUTH as initiator (RFC 7296 §1.2):
+ *   --> HDR, SK { IDi, [CERT,] [N(INITIAL_CONTACT),] IDr, AUTH, SAi2, TSi, TSr }
+ *   <-- HDR, SK { IDr, [CERT,] AUTH, SAr2, TSi, TSr }, or AUTH with a notify instead of the child, or a notify alone
+ */
+import type { Instant } from '../../env.ts'
+import { checkSelection, toWireProposals, withoutKeyExchange } from '../../sa/negotiate.ts'
+import { narrow } from '../../sa/traffic-selector.ts'
+import { CERT_ENCODING, EXCHANGE_TYPE, NOTIFY, PROTOCOL } from '../../wire/iana.ts'
+import type { Payload, PayloadOf, Proposal } from '../../wire/ike-types.ts'
+import type { Failure, LocalAuth, PeerConfig } from '../api.ts'
+import { checkPeer, idBody, proveOurselves } from '../auth/authenticate.ts'
+import type { Core } from '../core.ts'
+import { failures } from '../describe.ts'
+import { sameIdentity } from '../identity.ts'
+import type { ChildOffer, Handshake, IkeSa, LiveChild } from '../ike-sa.ts'
+import { sendRequest } from '../messaging.ts'
+import { errorNotify, find, notify } from '../payloads.ts'
+import type { Protection } from '../protect.ts'
+import { installChild, selectorPayload, selectorsOf, spiNumber, spiOctets } from './child.ts'
+
+export function beginAuth(
+  core: Core,
+  sa: IkeSa,
+  peer: PeerConfig,
+  protection: Protection,
+  handshake: Handshake,
+  now: Instant,
+): void {
+  const [tunnel] = peer.tunnels
+  if (tunnel === undefined) throw new RangeError(`peer ${peer.name} has no tunnel`)
+  const proof = proveOurselves('initiator', protection, handshake, peer.localId, peer.localAuth)
+  if (proof.kind === 'impossible') {
+    return core.close(sa, { reason: 'authentication-failed', text: `peer ${peer.name}: ${proof.detail}` }, now)
+  }
+  const offer = { tunnel, inboundSpi: core.newInboundSpi() }
+  const send = (auth: PayloadOf<'AUTH'>, at: Instant): void => {
+    sa.state = { name: 'auth-sent', peer, protection, handshake, offer }
+    const payloads = requestPayloads(core, sa, peer, offer, auth)
+    sendRequest(core, sa, protection, { exchangeType: EXCHANGE_TYPE.IKE_AUTH, purpose: 'ike-auth', payloads }, at)
+  }
+  if (proof.kind === 'ready') return send(proof.auth, now)
+  core.jobs.run(proof.job, now, (signature, at) => {
+    if (sa.state.name !== 'init-computing' || signature === undefined) return
+    send(proof.finish(signature), at)
+  })
+}
+
+function requestPayloads(
+  core: Core,
+  sa: IkeSa,
+  peer: PeerConfig,
+  offer: ChildOffer,
+  auth: PayloadOf<'AUTH'>,
+): Payload[] {
+  const { tunnel } = offer
+  return [
+    { type: 'IDi', ...peer.localId },
+    ...rawPublicKey(peer.localAuth),
+    ...(core.hasOther(sa, peer) ? [] : [notify(NOTIFY.INITIAL_CONTACT)]),
+    { type: 'IDr', ...peer.remoteId },
+    auth,
+    { type: 'SA', proposals: offeredProposals(offer) },
+    selectorPayload('TSi', tunnel.localSelectors),
+    selectorPayload('TSr', tunnel.remoteSelectors),
+  ]
+}
+
+/** Our raw public key (RFC 7670 §3); pinned keys do not need it, but it makes a wrong pin easy to explain. */
+export function rawPublicKey(auth: LocalAuth): Payload[] {
+  if (auth.kind !== 'publicKey') return []
+  return [{ type: 'CERT', encoding: CERT_ENCODING.RAW_PUBLIC_KEY, data: auth.key.publicKey.spki }]
+}
+
+function offeredProposals({ tunnel, inboundSpi }: ChildOffer): Proposal[] {
+  return toWireProposals(withoutKeyExchange(tunnel.espProposals), PROTOCOL.ESP, spiOctets(inboundSpi))
+}
+
+export function handleAuthResponse(core: Core, sa: IkeSa, payloads: readonly Payload[], now: Instant): void {
+  if (sa.state.name !== 'auth-sent') return
+  const { peer, protection, handshake, offer } = sa.state
+  const idr = find(payloads, 'IDr')
+  const error = errorNotify(payloads)
+  if (idr === undefined || find(payloads, 'AUTH') === undefined) {
+    return core.close(sa, refusal(peer, error?.notifyType), now)
+  }
+  const problem = checkPeer('responder', protection, handshake, idBody(idr, idr.reserved), payloads, peer.remoteAuth)
+  const failure = !sameIdentity(idr, peer.remoteId)
+    ? failures.wrongIdentity(peer, idr)
+    : problem && failures.peerNotAuthenticated(peer, idr, problem)
+  if (failure) return rejectResponder(core, sa, peer, protection, failure, now)
+
+  const children = new Map<number, LiveChild>()
+  sa.state = { name: 'established', peer, protection, remoteId: idr, since: now, children }
+  core.established(sa, now)
+  if (error !== undefined) return childRefused(core, peer, offer, error.notifyType)
+  const child = acceptChild(core, sa, peer, protection, handshake, offer, payloads, now)
+  if ('reason' in child) return tunnelFailed(core, peer, offer, child)
+  children.set(child.sa.id, child)
+}
+
+/** V2-039 from the other side: what the responder returns must lie within what we offered. */
+function acceptChild(
+  core: Core,
+  sa: IkeSa,
+  peer: PeerConfig,
+  protection: Protection,
+  handshake: Handshake,
+  offer: ChildOffer,
+  payloads: readonly Payload[],
+  now: Instant,
+): LiveChild | Failure {
+  const { tunnel, inboundSpi } = offer
+  const selected = checkSelection(find(payloads, 'SA')?.proposals ?? [], offeredProposals(offer))
+  const outboundSpi = selected ? spiNumber(selected.spi) : 0
+  if (selected === undefined || outboundSpi < 256) {
+    return failures.invalidMessage(`peer ${peer.name}`, 'it chose an ESP proposal that we did not offer')
+  }
+  const selectors = {
+    local: narrow(selectorsOf(payloads, 'TSi'), tunnel.localSelectors),
+    remote: narrow(selectorsOf(payloads, 'TSr'), tunnel.remoteSelectors),
+  }
+  if (selectors.local.length === 0 || selectors.remote.length === 0) {
+    return failures.invalidMessage(`peer ${peer.name}`, 'it returned selectors outside of our offer')
+  }
+  const spis = { exchangeRole: 'initiator', inboundSpi, outboundSpi } as const
+  return installChild(core, sa, peer, protection, handshake, { tunnel, selected, selectors }, spis, now)
+}
+
+/** V2-056: tell the responder that its AUTH was not good enough, and leave. */
+function rejectResponder(
+  core: Core,
+  sa: IkeSa,
+  peer: PeerConfig,
+  protection: Protection,
+  failure: Failure,
+  now: Instant,
+): void {
+  const payloads = [notify(NOTIFY.AUTHENTICATION_FAILED)]
+  sendRequest(core, sa, protection, { exchangeType: EXCHANGE_TYPE.INFORMATIONAL, purpose: 'delete', payloads }, now)
+  core.env.logger.log('warn', 'responder rejected', { peer: peer.name, reason: failure.text })
+  core.close(sa, failure, now)
+}
+
+function refusal(peer: PeerConfig, notifyType: number | undefined): Failure {
+  if (notifyType === NOTIFY.AUTHENTICATION_FAILED) return failures.weWereRefused(peer)
+  if (notifyType !== undefined) return failures.peerError(peer, notifyType, 'our authentication')
+  return failures.invalidMessage(`peer ${peer.name}`, 'its IKE_AUTH response lacks IDr or AUTH')
+}
+
+function childRefused(core: Core, peer: PeerConfig, offer: ChildOffer, notifyType: number): void {
+  const { tunnel } = offer
+  const known: Readonly<Record<number, () => Failure>> = {
+    [NOTIFY.TS_UNACCEPTABLE]: () => failures.selectorsRefused(peer, tunnel),
+    [NOTIFY.NO_PROPOSAL_CHOSEN]: () =>
+      failures.noProposalChosenByPeer(peer, 'ESP', withoutKeyExchange(tunnel.espProposals)),
+  }
+  tunnelFailed(
+    core,
+    peer,
+    offer,
+    (known[notifyType] ?? (() => failures.peerError(peer, notifyType, `tunnel ${tunnel.name}`)))(),
+  )
+}
+
+function tunnelFailed(core: Core, peer: PeerConfig, { tunnel }: ChildOffer, failure: Failure): void {
+  core.emit({ kind: 'tunnel-failed', peer: peer.name, tunnel: tunnel.name, failure })
+}

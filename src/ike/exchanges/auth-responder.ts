@@ -1,0 +1,129 @@
+/**
+ * IKE_AUTH as responder (RFC 7296 §1.2). The peer is authenticated before anything else of its request is looked at; until
+ * then there is no Child SA, no event, nothing but the half-open SA.
+ */
+import type { Instant } from '../../env.ts'
+import { allows } from '../../sa/negotiate.ts'
+import { NOTIFY, PROTOCOL } from '../../wire/iana.ts'
+import type { IkeMessage, Payload, PayloadOf } from '../../wire/ike-types.ts'
+import type { Failure, PeerConfig } from '../api.ts'
+import { checkPeer, idBody, proveOurselves } from '../auth/authenticate.ts'
+import type { Core } from '../core.ts'
+import { failures, formatOffers } from '../describe.ts'
+import type { Handshake, IkeSa, LiveChild } from '../ike-sa.ts'
+import { sendResponse } from '../messaging.ts'
+import { find, notification, notify } from '../payloads.ts'
+import type { Protection } from '../protect.ts'
+import { rawPublicKey } from './auth-initiator.ts'
+import { answerChild, type ChildVerdict, installChild, selectorPayload, spiNumber, spiOctets } from './child.ts'
+
+/** What is known once the peer has proven who it is. */
+interface Authenticated {
+  readonly peer: PeerConfig
+  readonly idi: PayloadOf<'IDi'>
+  readonly protection: Protection
+  readonly handshake: Handshake
+}
+
+export function handleAuthRequest(
+  core: Core,
+  sa: IkeSa,
+  request: IkeMessage,
+  payloads: readonly Payload[],
+  now: Instant,
+): void {
+  if (sa.state.name !== 'init-replied') return
+  const { protection, handshake } = sa.state
+  const found = authenticate(core, sa, protection, handshake, payloads)
+  if ('reason' in found) return refuseAuth(core, sa, protection, request, found, now)
+
+  const proof = proveOurselves('responder', protection, handshake, found.peer.localId, found.peer.localAuth)
+  if (proof.kind === 'impossible') {
+    const text = `cannot authenticate to peer ${found.peer.name}: ${proof.detail}`
+    return refuseAuth(core, sa, protection, request, { reason: 'authentication-failed', text }, now)
+  }
+  sa.state = { name: 'auth-computing', peer: found.peer, protection }
+  if (proof.kind === 'ready') return complete(core, sa, found, request, payloads, proof.auth, now)
+  core.jobs.run(proof.job, now, (signature, at) => {
+    if (sa.state.name !== 'auth-computing' || signature === undefined) return
+    complete(core, sa, found, request, payloads, proof.finish(signature), at)
+  })
+}
+
+function authenticate(
+  core: Core,
+  sa: IkeSa,
+  protection: Protection,
+  handshake: Handshake,
+  payloads: readonly Payload[],
+): Authenticated | Failure {
+  const idi = find(payloads, 'IDi')
+  if (idi === undefined) return failures.invalidMessage('the initiator', 'its IKE_AUTH request lacks IDi')
+  const idr = find(payloads, 'IDr')
+  const peer = core.findPeer(idi, idr)
+  if (peer === undefined) return failures.unknownPeer(sa.path.remote, idi, idr)
+  const problem = checkPeer('initiator', protection, handshake, idBody(idi, idi.reserved), payloads, peer.remoteAuth)
+  if (problem !== undefined) return failures.peerNotAuthenticated(peer, idi, problem)
+  // IKE_SA_INIT took any suite of any peer that could be at this address; this peer's own list decides.
+  if (!allows(peer.ikeProposals, protection.suite.transforms)) {
+    const used = formatOffers([protection.suite])
+    return {
+      reason: 'no-proposal-chosen',
+      text: `peer ${peer.name} came with ${used}; it may use ${formatOffers(peer.ikeProposals)}`,
+    }
+  }
+  return { peer, idi, protection, handshake }
+}
+
+/** <-- HDR, SK { IDr, [CERT,] AUTH, SAr2, TSi, TSr } or { IDr, [CERT,] AUTH, N(error) }: the IKE SA stands either way (V2-055). */
+function complete(
+  core: Core,
+  sa: IkeSa,
+  { peer, idi, protection, handshake }: Authenticated,
+  request: IkeMessage,
+  payloads: readonly Payload[],
+  auth: PayloadOf<'AUTH'>,
+  now: Instant,
+): void {
+  const children = new Map<number, LiveChild>()
+  sa.state = { name: 'established', peer, protection, remoteId: idi, since: now, children }
+  core.established(sa, now)
+
+  const verdict = answerChild(peer, payloads)
+  const inboundSpi = verdict.kind === 'agreed' ? core.newInboundSpi() : 0
+  if (verdict.kind === 'agreed') {
+    const spis = { exchangeRole: 'responder', inboundSpi, outboundSpi: spiNumber(verdict.child.selected.spi) } as const
+    const child = installChild(core, sa, peer, protection, handshake, verdict.child, spis, now)
+    children.set(child.sa.id, child)
+  } else {
+    core.emit({ kind: 'tunnel-failed', peer: peer.name, tunnel: peer.tunnels[0]?.name ?? '', failure: verdict.failure })
+  }
+  // After the install: traffic moves to the new Child SA before the stale one goes.
+  if (notification(payloads, NOTIFY.INITIAL_CONTACT) !== undefined) core.replaceOthers(sa, peer, now)
+  const identity: Payload[] = [{ type: 'IDr', ...peer.localId }, ...rawPublicKey(peer.localAuth), auth]
+  sendResponse(core, sa, protection, request, [...identity, ...childPayloads(verdict, inboundSpi)])
+}
+
+function childPayloads(verdict: ChildVerdict, inboundSpi: number): Payload[] {
+  if (verdict.kind === 'refused') return [notify(verdict.notifyType)]
+  const { selected, selectors } = verdict.child
+  const { number, transforms } = selected
+  return [
+    { type: 'SA', proposals: [{ number, protocol: PROTOCOL.ESP, spi: spiOctets(inboundSpi), transforms }] },
+    selectorPayload('TSi', selectors.remote),
+    selectorPayload('TSr', selectors.local),
+  ]
+}
+
+/** V2-054: one protected AUTHENTICATION_FAILED whatever went wrong, so that a stranger learns nothing; then no SA is left. */
+function refuseAuth(
+  core: Core,
+  sa: IkeSa,
+  protection: Protection,
+  request: IkeMessage,
+  failure: Failure,
+  now: Instant,
+): void {
+  sendResponse(core, sa, protection, request, [notify(NOTIFY.AUTHENTICATION_FAILED)])
+  core.close(sa, failure, now)
+}

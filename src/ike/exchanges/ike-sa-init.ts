@@ -1,0 +1,65 @@
+/** IKE_SA_INIT (RFC 7296 §1.2): what both roles share. Everything here is in clear and unauthenticated. */
+
+import { wipe } from '../../crypto/jobs.ts'
+import { ikeKeys, skeyseed } from '../../crypto/keymat.ts'
+import { encr, integ, ke, prf } from '../../crypto/registry.ts'
+import { supportedHashes } from '../../crypto/signature.ts'
+import { transformOf } from '../../sa/negotiate.ts'
+import { formatSuite } from '../../sa/proposal.ts'
+import { TRANSFORM_TYPE } from '../../wire/iana.ts'
+import type { Payload, Transform } from '../../wire/ike-types.ts'
+import type { Core } from '../core.ts'
+import type { IkeSa } from '../ike-sa.ts'
+import { natDetectionNotifies } from '../nat-detection.ts'
+import { signatureHashNotify } from '../payloads.ts'
+import { type IkeSuite, Protection } from '../protect.ts'
+
+/** IANA port of IKE and ESP behind NATs (RFC 3947 §8). */
+export const NATT_PORT = 4500
+
+/** Notifies that end every IKE_SA_INIT of ours. */
+export function commonNotifies(sa: IkeSa): Payload[] {
+  return [...natDetectionNotifies(sa, sa.path.remote), signatureHashNotify(supportedHashes)]
+}
+
+/** @returns the algorithms of a selection; undefined when one of them is not in the registry */
+export function resolveSuite(transforms: readonly Transform[]): IkeSuite | undefined {
+  const of = (type: number): Transform | undefined => transformOf(transforms, type)
+  const e = of(TRANSFORM_TYPE.ENCR)
+  const i = of(TRANSFORM_TYPE.INTEG)
+  const cipher = e && encr(e.id, e.keyLength)
+  const mac = i && integ(i.id)
+  const pseudoRandom = prf(of(TRANSFORM_TYPE.PRF)?.id ?? 0)
+  const exchange = ke(of(TRANSFORM_TYPE.KE)?.id ?? 0)
+  if (!cipher || !pseudoRandom || !exchange || cipher.aead === (mac !== undefined)) return undefined
+  return { encr: cipher, prf: pseudoRandom, integ: mac, ke: exchange, transforms }
+}
+
+/** SKEYSEED and the seven SK_* out of g^ir (RFC 7296 §2.14); tells the key log. */
+export function makeProtection(
+  core: Core,
+  sa: IkeSa,
+  suite: IkeSuite,
+  nonces: { readonly nonceI: Uint8Array; readonly nonceR: Uint8Array },
+  sharedSecret: Uint8Array,
+): Protection {
+  const { initiatorSpi, responderSpi } = sa
+  const { nonceI, nonceR } = nonces
+  const seed = skeyseed(suite.prf, nonceI, nonceR, sharedSecret)
+  const keys = ikeKeys(suite, seed, { ...nonces, initiatorSpi, responderSpi })
+  wipe(sharedSecret, seed)
+  const { skEi, skEr, skAi, skAr } = keys
+  core.options.keyLog?.ike({
+    initiatorSpi,
+    responderSpi,
+    skEi,
+    skEr,
+    skAi,
+    skAr,
+    encr: suite.encr.id,
+    encrKeyBits: suite.encr.keyBits,
+    integ: suite.integ?.id ?? 0,
+  })
+  core.env.logger.log('debug', 'IKE keys derived', { ikeSa: sa.id, suite: formatSuite(suite.transforms) })
+  return new Protection(suite, keys, sa.role === 'initiator', core.env.rng)
+}

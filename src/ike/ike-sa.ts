@@ -1,0 +1,139 @@
+/**
+ * One IKE SA: its state, its two message windows, its path. What moves it stands in exchanges/*; this file only holds the
+ * values, so that a state carries exactly what exists in it. Transitions: see gate.ts.
+ */
+import type { Instant } from '../env.ts'
+import type { ChildSa, Path } from '../sa/child-sa.ts'
+import type { IkeHeader, Payload } from '../wire/ike-types.ts'
+import type { Failure, Identity, PeerConfig, TunnelConfig } from './api.ts'
+import type { Role } from './gate.ts'
+import type { NatView } from './nat-detection.ts'
+import type { Protection } from './protect.ts'
+import { RequestWindow, ResponseWindow } from './window.ts'
+
+/** One try to get through IKE_SA_INIT as initiator; COOKIE and INVALID_KE_PAYLOAD make a new one out of it. */
+export interface InitAttempt {
+  readonly peer: PeerConfig
+  readonly method: number
+  readonly privateKey: Uint8Array
+  readonly nonceI: Uint8Array
+  readonly cookie: Uint8Array | undefined
+  readonly retries: number
+}
+
+/** What IKE_SA_INIT leaves behind for AUTH (RFC 7296 §2.15). */
+export interface Handshake {
+  readonly nonceI: Uint8Array
+  readonly nonceR: Uint8Array
+  /** IKE_SA_INIT request and response as they were on the wire; with cookies the last request (V2-046). */
+  readonly initRequest: Uint8Array
+  readonly initResponse: Uint8Array
+  /** RFC 7427 hashes that the peer accepts; undefined when it does not speak RFC 7427. */
+  readonly peerHashes: readonly number[] | undefined
+}
+
+/** The first Child SA as we offered it in IKE_AUTH. */
+export interface ChildOffer {
+  readonly tunnel: TunnelConfig
+  readonly inboundSpi: number
+}
+
+export interface LiveChild {
+  readonly sa: Pick<ChildSa, 'id' | 'tunnel' | 'inboundSpi' | 'outboundSpi' | 'localSelectors' | 'remoteSelectors'>
+  readonly suite: string
+  readonly installedAt: Instant
+}
+
+export type State =
+  | { readonly name: 'starting'; readonly peer: PeerConfig }
+  | {
+      readonly name: 'init-sent'
+      readonly attempt: InitAttempt
+      readonly request: Uint8Array
+      readonly payloads: readonly Payload[]
+      /** What an unprotected error said; it counts when nothing better comes. */
+      readonly hint?: Failure
+    }
+  | { readonly name: 'init-computing'; readonly peer: PeerConfig | undefined }
+  | {
+      readonly name: 'auth-sent'
+      readonly peer: PeerConfig
+      readonly protection: Protection
+      readonly handshake: Handshake
+      readonly offer: ChildOffer
+    }
+  | { readonly name: 'init-replied'; readonly protection: Protection; readonly handshake: Handshake }
+  | { readonly name: 'auth-computing'; readonly peer: PeerConfig; readonly protection: Protection }
+  | {
+      readonly name: 'established'
+      readonly peer: PeerConfig
+      readonly protection: Protection
+      readonly remoteId: Identity
+      readonly since: Instant
+      readonly children: Map<number, LiveChild>
+    }
+  | { readonly name: 'closing'; readonly peer: PeerConfig; readonly protection: Protection; readonly failure: Failure }
+  | { readonly name: 'closed' }
+
+export class IkeSa {
+  readonly id: number
+  /** Fixes SPI order, I flag and SK_*i/SK_*r for the life of the SA. */
+  readonly role: Role
+  readonly initiatorSpi: bigint
+  responderSpi: bigint
+  path: Path
+  state: State
+  nat: NatView = { local: false, remote: false }
+  readonly requests = new RequestWindow()
+  readonly responses = new ResponseWindow()
+  /** Time of the last authenticated message of the peer. */
+  lastHeard: Instant
+
+  constructor(init: {
+    readonly id: number
+    readonly role: Role
+    readonly initiatorSpi: bigint
+    readonly responderSpi: bigint
+    readonly path: Path
+    readonly state: State
+    readonly now: Instant
+  }) {
+    this.id = init.id
+    this.role = init.role
+    this.initiatorSpi = init.initiatorSpi
+    this.responderSpi = init.responderSpi
+    this.path = init.path
+    this.state = init.state
+    this.lastHeard = init.now
+  }
+
+  /** The SPI by which we find this SA. */
+  get localSpi(): bigint {
+    return this.role === 'initiator' ? this.initiatorSpi : this.responderSpi
+  }
+
+  get peer(): PeerConfig | undefined {
+    const { state } = this
+    if (state.name === 'init-sent') return state.attempt.peer
+    return 'peer' in state ? state.peer : undefined
+  }
+
+  get protection(): Protection | undefined {
+    return 'protection' in this.state ? this.state.protection : undefined
+  }
+
+  get isHalfOpen(): boolean {
+    return this.role === 'responder' && ['init-computing', 'init-replied', 'auth-computing'].includes(this.state.name)
+  }
+
+  header(exchangeType: number, messageId: number, isResponse: boolean): IkeHeader {
+    return {
+      initiatorSpi: this.initiatorSpi,
+      responderSpi: this.responderSpi,
+      exchangeType,
+      fromOriginalInitiator: this.role === 'initiator',
+      isResponse,
+      messageId,
+    }
+  }
+}

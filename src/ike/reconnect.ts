@@ -1,0 +1,62 @@
+/** Peers that are meant to be up: when to try again, with exponential back-off and jitter. */
+import type { Instant, Rng } from '../env.ts'
+import type { PeerConfig } from './api.ts'
+import { RECONNECT_FIRST_MS, RECONNECT_MAX_MS } from './constants.ts'
+import type { Timers } from './timers.ts'
+
+/** Owners of `reconnect` timers: -2, -3, … by position in the configuration. */
+const FIRST_OWNER = -2
+
+export class Reconnects {
+  readonly #names: readonly string[]
+  readonly #timers: Timers
+  readonly #rng: Rng
+  /** Failures in a row of each wanted peer. */
+  readonly #wanted = new Map<string, number>()
+
+  constructor(peers: readonly PeerConfig[], timers: Timers, rng: Rng) {
+    this.#names = peers.map((peer) => peer.name)
+    this.#timers = timers
+    this.#rng = rng
+  }
+
+  want(peer: string): void {
+    if (!this.#wanted.has(peer)) this.#wanted.set(peer, 0)
+    this.#timers.stop(this.#ownerOf(peer), 'reconnect')
+  }
+
+  forget(peer: string): void {
+    this.#wanted.delete(peer)
+    this.#timers.stop(this.#ownerOf(peer), 'reconnect')
+  }
+
+  forgetAll(): void {
+    for (const peer of [...this.#wanted.keys()]) this.forget(peer)
+  }
+
+  succeeded(peer: string): void {
+    if (this.#wanted.has(peer)) this.want(peer)
+    if (this.#wanted.has(peer)) this.#wanted.set(peer, 0)
+  }
+
+  /** @returns when the next attempt begins; undefined for a peer that nobody wants up */
+  schedule(peer: string, now: Instant): Instant | undefined {
+    const failuresInARow = this.#wanted.get(peer)
+    if (failuresInARow === undefined) return undefined
+    const delay = Math.min(RECONNECT_FIRST_MS * 2 ** failuresInARow, RECONNECT_MAX_MS)
+    this.#wanted.set(peer, Math.min(failuresInARow + 1, 16))
+    const [random = 0] = this.#rng.bytes(1)
+    const at = now + Math.round(delay * (1 - random / 1024))
+    this.#timers.set(this.#ownerOf(peer), 'reconnect', at)
+    return at
+  }
+
+  /** @returns the peer whose timer this is, if it is one of ours */
+  peerOf(owner: number): string | undefined {
+    return owner <= FIRST_OWNER ? this.#names[FIRST_OWNER - owner] : undefined
+  }
+
+  #ownerOf(peer: string): number {
+    return FIRST_OWNER - this.#names.indexOf(peer)
+  }
+}

@@ -1,0 +1,108 @@
+/** Choosing and checking proposals (RFC 7296 §2.7, §3.3). Pure; knows transform types, no particular algorithm. */
+import { TRANSFORM_TYPE } from '../wire/iana.ts'
+import type { Proposal, Transform } from '../wire/ike-types.ts'
+import type { SuiteProposal } from './proposal.ts'
+
+export interface SelectedProposal {
+  readonly number: number
+  readonly spi: Uint8Array
+  /** Exactly one per type. */
+  readonly transforms: readonly Transform[]
+}
+
+const NONE = 0
+
+/** @returns our suites as numbered proposals, 1, 2, … (V2-068) */
+export function toWireProposals(suites: readonly SuiteProposal[], protocol: number, spi: Uint8Array): Proposal[] {
+  return suites.map((suite, index) => ({ number: index + 1, protocol, spi, transforms: suite.transforms }))
+}
+
+/** A child made in IKE_AUTH has no key exchange of its own (RFC 7296 §1.2). */
+export function withoutKeyExchange(suites: readonly SuiteProposal[]): SuiteProposal[] {
+  return suites.map((suite) => ({ transforms: suite.transforms.filter((t) => t.type !== TRANSFORM_TYPE.KE) }))
+}
+
+/**
+ * Responder: the first of our suites that some offer meets, one transform per type, ours first (V2-028).
+ * @param preferKe method of the KE payload at hand; taken when it is acceptable, since it saves a round trip
+ */
+export function selectProposal(
+  offered: readonly Proposal[],
+  ours: readonly SuiteProposal[],
+  protocol: number,
+  preferKe?: number,
+): SelectedProposal | undefined {
+  for (const suite of ours) {
+    for (const offer of offered) {
+      if (offer.protocol !== protocol) continue
+      const transforms = matchSuite(offer.transforms, suite.transforms, preferKe)
+      if (transforms !== undefined) return { number: offer.number, spi: offer.spi, transforms }
+    }
+  }
+  return undefined
+}
+
+/**
+ * Initiator: the answer must name one of our proposals and take one of its transforms per type, unchanged.
+ * @returns the selection, or undefined when the responder invented something
+ */
+export function checkSelection(answer: readonly Proposal[], ours: readonly Proposal[]): SelectedProposal | undefined {
+  const [chosen] = answer
+  if (chosen === undefined || answer.length !== 1) return undefined
+  const mine = ours.find((p) => p.number === chosen.number && p.protocol === chosen.protocol)
+  if (mine === undefined) return undefined
+  const transforms = matchSuite(chosen.transforms, mine.transforms)
+  const offeredNothingElse = significant(chosen.transforms).length === transforms?.length
+  return transforms && offeredNothingElse ? { number: chosen.number, spi: chosen.spi, transforms } : undefined
+}
+
+/** @returns whether one of our suites allows this selection */
+export function allows(suites: readonly SuiteProposal[], selected: readonly Transform[]): boolean {
+  return suites.some((suite) => matchSuite(selected, suite.transforms) !== undefined)
+}
+
+/** @returns the transform of that type in a selection */
+export function transformOf(selected: readonly Transform[], type: number): Transform | undefined {
+  return selected.find((t) => t.type === type)
+}
+
+function matchSuite(
+  offer: readonly Transform[],
+  ours: readonly Transform[],
+  preferKe?: number,
+): Transform[] | undefined {
+  const offered = significant(offer)
+  const wanted = significant(ours)
+  const types = new Set(wanted.map((t) => t.type))
+  // A type that we do not want, unless it may be left out, puts the whole offer out of reach (V2-070).
+  if (requiredTypes(offer).some((type) => !types.has(type))) return undefined
+  const chosen: Transform[] = []
+  for (const type of types) {
+    const candidates = wanted.filter((t) => t.type === type && offered.some((o) => sameTransform(o, t)))
+    const preferred = type === TRANSFORM_TYPE.KE ? candidates.find((t) => t.id === preferKe) : undefined
+    const pick = preferred ?? candidates[0]
+    if (pick !== undefined) chosen.push(pick)
+    else if (!mayBeLeftOut(ours, type) || offered.some((o) => o.type === type)) return undefined
+  }
+  return chosen
+}
+
+/** Types that an offer insists on: those without a NONE alternative. */
+function requiredTypes(offer: readonly Transform[]): number[] {
+  return [...new Set(offer.map((t) => t.type))].filter((type) => !mayBeLeftOut(offer, type))
+}
+
+/** NONE stands for "no such transform" in INTEG and KE; in ESN, 0 is a value of its own. */
+const hasNone = (type: number): boolean => type === TRANSFORM_TYPE.INTEG || type === TRANSFORM_TYPE.KE
+
+function mayBeLeftOut(transforms: readonly Transform[], type: number): boolean {
+  return hasNone(type) && transforms.some((t) => t.type === type && t.id === NONE)
+}
+
+function significant(transforms: readonly Transform[]): Transform[] {
+  return transforms.filter((t) => !(hasNone(t.type) && t.id === NONE))
+}
+
+function sameTransform(a: Transform, b: Transform): boolean {
+  return a.type === b.type && a.id === b.id && a.keyLength === b.keyLength && !a.hasUnknownAttribute
+}
