@@ -1,0 +1,73 @@
+/** The networks of the lab tests. Outer addresses are documentation prefixes (RFC 5737, RFC 3849), inner ones private. */
+import type { Host, Lab } from './lab.ts'
+
+/** Outer addresses of the two gateways when they share a segment. */
+export const OUTER = {
+  left: { 4: '192.0.2.1', 6: '2001:db8::1' },
+  right: { 4: '192.0.2.2', 6: '2001:db8::2' },
+} as const
+
+/** What each side protects. */
+export const INNER = {
+  left: { 4: { address: '10.1.0.1', prefix: '10.1.0.0/24' }, 6: { address: 'fd01::1', prefix: 'fd01::/64' } },
+  right: { 4: { address: '10.2.0.1', prefix: '10.2.0.0/24' }, 6: { address: 'fd02::1', prefix: 'fd02::/64' } },
+} as const
+
+export type Side = 'left' | 'right'
+export const SIDES = ['left', 'right'] as const
+export const otherSide = (side: Side): Side => (side === 'left' ? 'right' : 'left')
+
+export type Sides = Readonly<Record<Side, Host>>
+
+/** Two hosts joined by a veth pair. */
+export function direct(lab: Lab): Sides {
+  const sides = { left: lab.host('left'), right: lab.host('right') }
+  lab.link(sides.left, 'eth0', sides.right, 'eth0')
+  for (const side of SIDES) sides[side].address('eth0', `${OUTER[side][4]}/24`, `${OUTER[side][6]}/64`)
+  return sides
+}
+
+/** As `direct`, with a third host `mallory` (192.0.2.3) on the segment. */
+export function withThird(lab: Lab): Sides & { readonly mallory: Host } {
+  const sides = { left: lab.host('left'), right: lab.host('right'), mallory: lab.host('mallory') }
+  lab.segment('switch', [
+    [sides.left, 'eth0'],
+    [sides.right, 'eth0'],
+    [sides.mallory, 'eth0'],
+  ])
+  for (const side of SIDES) sides[side].address('eth0', `${OUTER[side][4]}/24`, `${OUTER[side][6]}/64`)
+  sides.mallory.address('eth0', '192.0.2.3/24')
+  return sides
+}
+
+/** `left` (192.168.7.2) behind a NAT whose outside is 192.0.2.1; `right` is 192.0.2.2 and has no way back but the NAT. */
+export function behindNat(lab: Lab): Sides & { readonly nat: Host } {
+  const sides = { left: lab.host('left'), nat: lab.host('nat'), right: lab.host('right') }
+  lab.link(sides.left, 'eth0', sides.nat, 'inside')
+  lab.link(sides.nat, 'outside', sides.right, 'eth0')
+  sides.left.address('eth0', '192.168.7.2/24')
+  sides.nat.address('inside', '192.168.7.1/24')
+  sides.nat.address('outside', `${OUTER.left[4]}/24`)
+  sides.right.address('eth0', `${OUTER.right[4]}/24`)
+  sides.left.route('default', '192.168.7.1')
+  sides.nat.forwarding()
+  sides.nat.masquerade('outside')
+  return sides
+}
+
+/** Two gateways, each with a LAN behind it: hosts `leftLan` (10.1.0.10, fd01::10) and `rightLan` (10.2.0.10, fd02::10). */
+export function sites(lab: Lab): Sides & { readonly leftLan: Host; readonly rightLan: Host } {
+  const gateways = direct(lab)
+  const lans = { left: lab.host('leftLan'), right: lab.host('rightLan') }
+  for (const side of SIDES) {
+    const [gateway, lan] = [gateways[side], lans[side]]
+    lab.link(gateway, 'lan', lan, 'eth0')
+    const [v4, v6] = [INNER[side][4], INNER[side][6]]
+    gateway.address('lan', `${v4.address}/24`, `${v6.address}/64`)
+    lan.address('eth0', `${v4.address}0/24`, `${v6.address}0/64`)
+    lan.route('default', v4.address)
+    lan.route('default', v6.address)
+    gateway.forwarding()
+  }
+  return { ...gateways, leftLan: lans.left, rightLan: lans.right }
+}
