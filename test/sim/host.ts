@@ -1,0 +1,128 @@
+/** One simulated machine: an IKE endpoint, the TypeScript ESP twin, and the few lines of driver between them. */
+import { type CryptoJob, runCryptoJob } from '../../src/crypto/jobs.ts'
+import type { Instant, Logger } from '../../src/env.ts'
+import { EspTwin } from '../../src/esp/twin.ts'
+import type { Datagram, EndpointOptions, IkeEvent, PeerConfig } from '../../src/ike/api.ts'
+import { IkeEndpoint } from '../../src/ike/endpoint.ts'
+import type { ChildSa } from '../../src/sa/child-sa.ts'
+import type { SeededRng } from './seeded-rng.ts'
+
+export const PORTS = { ike: 500, natt: 4500 } as const
+
+export class SimHost {
+  readonly name: string
+  readonly address: string
+  readonly endpoint: IkeEndpoint
+  readonly esp: EspTwin
+  /** Everything the endpoint reported, in order, crypto jobs aside. */
+  readonly events: IkeEvent[] = []
+  readonly installed = new Map<number, ChildSa>()
+  /** Inner packets that came out of the tunnel. */
+  readonly delivered: Uint8Array[] = []
+  readonly log: string[] = []
+  readonly #lastInbound = new Map<number, Instant>()
+  /** Slow crypto work takes this long; 0 answers within the same input. */
+  jobMs = 0
+  #jobs: { readonly at: Instant; readonly id: number; readonly job: CryptoJob }[] = []
+
+  constructor(
+    name: string,
+    address: string,
+    peers: readonly PeerConfig[],
+    rng: SeededRng,
+    options: Partial<EndpointOptions> = {},
+  ) {
+    this.name = name
+    this.address = address
+    const logger: Logger = {
+      log: (level, event, fields) =>
+        this.log.push(`${level} ${event} ${JSON.stringify(fields, (_, v) => (typeof v === 'bigint' ? String(v) : v))}`),
+    }
+    const lastInbound = (id: number): Instant | undefined => this.#lastInbound.get(id)
+    this.endpoint = new IkeEndpoint({ peers, ports: PORTS, lastInbound, ...options }, { rng, logger })
+    this.esp = new EspTwin({ rng })
+  }
+
+  receive(datagram: Datagram, now: Instant): void {
+    if (datagram.local.port === PORTS.natt) {
+      const verdict = this.esp.inbound(datagram, now)
+      if (verdict.kind === 'deliver') {
+        this.delivered.push(verdict.inner)
+        for (const id of this.installed.keys()) this.#lastInbound.set(id, now)
+      }
+      this.#drainEsp(now)
+      if (verdict.kind !== 'not-esp') return
+    }
+    this.endpoint.handleDatagram(datagram, now)
+  }
+
+  /** Timers and finished jobs. */
+  wake(now: Instant): void {
+    this.endpoint.handleTimeout(now)
+    const done = this.#jobs.filter((job) => job.at <= now)
+    this.#jobs = this.#jobs.filter((job) => job.at > now)
+    for (const { id, job } of done) this.endpoint.completeJob(id, runCryptoJob(job), now)
+  }
+
+  nextWake(): Instant | undefined {
+    const times = [this.endpoint.pollTimeout()?.at, ...this.#jobs.map((job) => job.at)].filter((at) => at !== undefined)
+    return times.length === 0 ? undefined : Math.min(...times)
+  }
+
+  /** Events first: an SA is in place before the message that tells the peer of it leaves. */
+  drain(now: Instant): Datagram[] {
+    for (let event = this.endpoint.pollEvent(); event !== undefined; event = this.endpoint.pollEvent())
+      this.#handle(event, now)
+    const out: Datagram[] = []
+    for (let d = this.endpoint.pollTransmit(); d !== undefined; d = this.endpoint.pollTransmit()) {
+      out.push(d.local.address === '' ? { ...d, local: { ...d.local, address: this.address } } : d)
+    }
+    return out
+  }
+
+  /** @returns the ESP datagram, or the reason why none leaves */
+  sendInner(packet: Uint8Array, now: Instant): Datagram | string {
+    const verdict = this.esp.outbound(packet, now)
+    return verdict.kind === 'transmit' ? verdict.datagram : verdict.reason
+  }
+
+  eventsOf<K extends IkeEvent['kind']>(kind: K): Extract<IkeEvent, { kind: K }>[] {
+    return this.events.filter((event): event is Extract<IkeEvent, { kind: K }> => event.kind === kind)
+  }
+
+  #handle(event: IkeEvent, now: Instant): void {
+    if (event.kind === 'crypto-job') {
+      this.#jobs.push({ at: now + this.jobMs, id: event.id, job: event.job })
+      if (this.jobMs === 0) this.wake(now)
+      return
+    }
+    this.events.push(event)
+    if (event.kind === 'install-child-sa') {
+      this.esp.installChildSa(event.sa)
+      this.installed.set(event.sa.id, event.sa)
+    } else if (event.kind === 'remove-child-sa') {
+      this.esp.removeChildSa(event.id)
+      this.installed.delete(event.id)
+    } else if (event.kind === 'path-changed') {
+      for (const id of event.childIds) this.#movePath(id, event.path)
+    }
+  }
+
+  #movePath(id: number, { local, remote }: Datagram | ChildSa['path']): void {
+    const path = {
+      family: remote.family,
+      localAddress: local.address,
+      remoteAddress: remote.address,
+      remotePort: remote.port,
+    }
+    this.esp.sadb.setOutboundPath(id, path)
+  }
+
+  #drainEsp(now: Instant): void {
+    for (let event = this.esp.pollEvent(); event !== undefined; event = this.esp.pollEvent()) {
+      if (event.type !== 'endpoint-moved') continue
+      const { spi, family, address, port } = event
+      this.endpoint.handleEndpointMoved(spi, { family, address, port }, now)
+    }
+  }
+}
