@@ -5,9 +5,9 @@
 import * as z from 'zod'
 import type { ErrorCode } from '../errors.ts'
 import type { Identity } from '../ike/api.ts'
-import { formatAddress, parseAddress } from '../sa/address-text.ts'
 import { parseEspProposal, parseIkeProposal, type SuiteProposal } from '../sa/proposal.ts'
 import { parseSelector, type TrafficSelector } from '../sa/traffic-selector.ts'
+import { formatAddress, parseAddress, parseCidr } from '../wire/address.ts'
 import { ID_TYPE } from '../wire/iana.ts'
 import { describeFound } from './diagnostics.ts'
 import { INTERFACE_NAME, RESERVED_INTERFACE_NAMES } from './names.ts'
@@ -93,15 +93,10 @@ export function interfaceName(value: unknown): string | Wrong {
 }
 
 export function interfaceAddress(value: unknown): InterfaceAddress | Wrong {
-  const wrong = expected('an address with its prefix length such as 10.1.0.1/24')
-  if (!isText(value)) return wrong
-  const [text = '', lengthText, ...rest] = value.split('/')
-  const octets = parseAddress(text)
-  if (octets === undefined || rest.length > 0) return wrong
-  const bits = octets.length * 8
-  const prefixLength = lengthText === undefined ? bits : /^\d{1,3}$/.test(lengthText) ? Number(lengthText) : -1
-  if (prefixLength < 0 || prefixLength > bits) return wrong
-  return { family: octets.length === 4 ? 4 : 6, address: formatAddress(octets), prefixLength }
+  const cidr = isText(value) ? parseCidr(value) : undefined
+  if (cidr === undefined) return expected('an address with its prefix length such as 10.1.0.1/24')
+  const family = cidr.address.length === 4 ? 4 : 6
+  return { family, address: formatAddress(cidr.address), prefixLength: cidr.prefixLength }
 }
 
 export function listenAddress(value: unknown): string | Wrong {

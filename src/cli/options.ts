@@ -1,0 +1,33 @@
+/** The options of each command as commander hands them over. */
+import type { KeyKind } from '../crypto/types.ts'
+import type { LogLevel } from '../env.ts'
+
+export interface JsonOptions {
+  readonly json?: boolean
+}
+
+export interface RunDirOptions extends JsonOptions {
+  readonly runDir: string
+}
+
+export interface UpOptions extends RunDirOptions {
+  readonly detach?: boolean
+  readonly logLevel: LogLevel
+  readonly keyLog?: string
+}
+
+export interface KeygenOptions extends JsonOptions {
+  readonly output?: string
+  readonly type: KeyKind
+  readonly bits: number
+  readonly force?: boolean
+}
+
+export interface PubkeyOptions extends JsonOptions {
+  readonly pem?: boolean
+}
+
+export interface PskOptions extends JsonOptions {
+  readonly output?: string
+  readonly force?: boolean
+}

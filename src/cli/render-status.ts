@@ -1,0 +1,141 @@
+/** `tsvpn status` as text: the interface, then every peer with its SAs and tunnels, then what is wrong. Pure. */
+import type {
+  DaemonStatus,
+  IkeSaStatus,
+  PeerState,
+  PeerStatus,
+  TrafficStatus,
+  TunnelState,
+  TunnelStatus,
+} from '../control/api.ts'
+import {
+  count,
+  formatBytes,
+  formatEndpoint,
+  formatMs,
+  printableDeep,
+  type Style,
+  shortList,
+  type Tint,
+  tint,
+} from './format.ts'
+
+const STATE_TINT: Readonly<Record<PeerState | TunnelState, Tint>> = {
+  up: 'green',
+  connecting: 'yellow',
+  waiting: 'yellow',
+  terminating: 'yellow',
+  down: 'dim',
+  failed: 'red',
+}
+
+/** Drops that are no fault (sa/drop.ts). */
+const HARMLESS_DROPS: readonly string[] = ['dummy']
+
+export function renderStatus(raw: DaemonStatus, style: Style): string {
+  const status = printableDeep(raw)
+  const blocks = [
+    header(status, style),
+    ...status.peers.map((peer) => renderPeer(peer, style)),
+    ...problems(status, style),
+  ]
+  return `${blocks.map((lines) => lines.join('\n')).join('\n\n')}\n`
+}
+
+function header(status: DaemonStatus, style: Style): string[] {
+  const { interface: tun } = status
+  const up = status.peers.filter((peer) => peer.state === 'up').length
+  const title = `${tun.name}: ${up} of ${count(status.peers.length, 'peer')} up`
+  return [
+    tint(style, 'bold', title),
+    field('interface', `${shortList(tun.addresses) || 'no address'}, mtu ${tun.mtu}, index ${tun.index}`),
+    field('routes', shortList(tun.routes, 8) || 'none'),
+    field('listening', shortList(listening(status), 8)),
+    field('crypto', [status.cryptoBackend, ...status.offloads].join(', ')),
+    field('daemon', daemonLine(status)),
+  ]
+}
+
+function listening(status: DaemonStatus): string[] {
+  return [...new Set(status.listen.map((socket) => formatEndpoint(socket)))]
+}
+
+function daemonLine(status: DaemonStatus): string {
+  const file = status.configFile === null ? '' : `, ${status.configFile}`
+  const memory = `${formatBytes(status.rssBytes)} of memory`
+  return `tsvpn ${status.version}, pid ${status.pid}, up for ${formatMs(status.uptimeMs)}, ${memory}${file}`
+}
+
+function renderPeer(peer: PeerStatus, style: Style): string[] {
+  const resolved = peer.resolved.filter((address) => !peer.address.includes(address))
+  const address = peer.address === 'any' ? 'calls us' : `at ${peer.address}`
+  const where = resolved.length === 0 ? address : `${address} (${shortList(resolved)})`
+  const lines = [`${tint(style, 'bold', peer.name)}: ${state(peer.state, style)}, ${where}`]
+  if (peer.state !== 'up' && peer.reason !== null) lines.push(field('reason', peer.reason))
+  if (peer.nextAttemptInMs !== null) lines.push(field('next try', `in ${formatMs(peer.nextAttemptInMs)}`))
+  if (peer.lastError !== null && peer.lastError !== peer.reason) lines.push(field('last error', peer.lastError))
+  for (const sa of peer.ikeSas) lines.push(...renderIkeSa(sa))
+  for (const tunnel of peer.tunnels) lines.push(...renderTunnel(tunnel, style))
+  return lines
+}
+
+function renderIkeSa(sa: IkeSaStatus): string[] {
+  const age = sa.ageMs === null ? sa.state : `${formatMs(sa.ageMs)} old`
+  const role = sa.initiator ? 'we called' : 'they called'
+  const suite = sa.suite === '' ? '' : `${sa.suite}, `
+  return [
+    field('IKE SA', `${suite}${age}, ${role}, ${sa.initiatorSpi}_i ${sa.responderSpi}_r`),
+    field('path', `${formatEndpoint(sa.local)} ↔ ${formatEndpoint(sa.remote)}${natText(sa.behindNat)}`),
+    field('identities', `${sa.localId} ↔ ${sa.remoteId || 'unknown'}`),
+  ]
+}
+
+function natText(nat: IkeSaStatus['behindNat']): string {
+  if (nat.local && nat.remote) return ', both behind NAT'
+  if (nat.local) return ', we are behind NAT'
+  return nat.remote ? ', the peer is behind NAT' : ', no NAT'
+}
+
+function renderTunnel(tunnel: TunnelStatus, style: Style): string[] {
+  const selectors = `${shortList(tunnel.local)} ↔ ${shortList(tunnel.remote)}`
+  const lines = [field('tunnel', `${tunnel.name} ${state(tunnel.state, style)}: ${selectors}`)]
+  if (tunnel.state !== 'up' && tunnel.reason !== null) lines.push(field('', `not up: ${tunnel.reason}`))
+  if (tunnel.sa !== null) {
+    const { suite, ageMs, inboundSpi, outboundSpi } = tunnel.sa
+    lines.push(field('', `${suite}, ${formatMs(ageMs)} old, SPI in ${inboundSpi}, out ${outboundSpi}`))
+  }
+  if (tunnel.sa !== null || tunnel.inbound.packets > 0 || tunnel.outbound.packets > 0) {
+    lines.push(field('', `in ${traffic(tunnel.inbound)}; out ${traffic(tunnel.outbound)}`))
+  }
+  return lines
+}
+
+function traffic(t: TrafficStatus): string {
+  if (t.packets === 0) return 'nothing'
+  const ago = t.lastAgoMs === null ? '' : `, last ${formatMs(t.lastAgoMs)} ago`
+  return `${formatBytes(t.bytes)} in ${count(t.packets, 'packet')}${ago}`
+}
+
+function problems(status: DaemonStatus, style: Style): string[][] {
+  const drops = Object.entries(status.drops).filter(([reason, n]) => n > 0 && !HARMLESS_DROPS.includes(reason))
+  const lines = [
+    ...status.warnings.map((text) => `${tint(style, 'yellow', '!')} ${text}`),
+    ...(drops.length === 0
+      ? []
+      : [`${tint(style, 'yellow', '!')} dropped packets: ${drops.map(([reason, n]) => `${reason} ${n}`).join(', ')}`]),
+    ...(status.internalErrors === 0
+      ? []
+      : [
+          `${tint(style, 'red', '✗')} ${count(status.internalErrors, 'internal error')} survived; please report the log`,
+        ]),
+  ]
+  return lines.length === 0 ? [] : [lines]
+}
+
+function state(name: PeerState | TunnelState, style: Style): string {
+  return tint(style, STATE_TINT[name], name)
+}
+
+function field(name: string, text: string): string {
+  return `  ${name.padEnd(11)}${text}`
+}
