@@ -99,6 +99,7 @@ export class ByteWriter {
     return this.#length
   }
 
+  /** May replace array and view, so it must run before either is looked at. */
   #grow(length: number): number {
     const start = this.#length
     const needed = start + length
@@ -115,22 +116,26 @@ export class ByteWriter {
   /** @throws RangeError unless 0 <= value <= 255; so do the others for their width */
   u8(value: number): void {
     checkRange(value, 0xff)
-    this.#view.setUint8(this.#grow(1), value)
+    const start = this.#grow(1)
+    this.#view.setUint8(start, value)
   }
 
   u16(value: number): void {
     checkRange(value, 0xffff)
-    this.#view.setUint16(this.#grow(2), value)
+    const start = this.#grow(2)
+    this.#view.setUint16(start, value)
   }
 
   u32(value: number): void {
     checkRange(value, 0xffffffff)
-    this.#view.setUint32(this.#grow(4), value)
+    const start = this.#grow(4)
+    this.#view.setUint32(start, value)
   }
 
   u64(value: bigint): void {
     if (value < 0n || value > 0xffffffffffffffffn) throw new RangeError(`64 unsigned bits expected, got ${value}`)
-    this.#view.setBigUint64(this.#grow(8), value)
+    const start = this.#grow(8)
+    this.#view.setBigUint64(start, value)
   }
 
   bytes(octets: Uint8Array): void {
