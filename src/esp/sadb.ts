@@ -60,8 +60,11 @@ export interface SaCounters {
 
 export interface InboundEntry {
   readonly sa: InboundSa
+  /** Its remote end is the last source that was configured or reported. */
   path: SaPath
   lastMs: Instant
+  /** When `endpoint-moved` was raised last. */
+  movedAt: Instant | undefined
 }
 
 export interface OutboundEntry {
@@ -91,7 +94,7 @@ export class Sadb {
     const transform = espTransform(spec, { encr: spec.encrKey, integ: spec.integKey })
     const replay = new ReplayWindow(spec.replayWindow, spec.esn)
     const sa = new InboundSa(spec.spi, transform, replay, { local: spec.local, remote: spec.remote })
-    this.#inbound.set(spec.spi, { sa, path: spec.path, lastMs: 0 })
+    this.#inbound.set(spec.spi, { sa, path: spec.path, lastMs: 0, movedAt: undefined })
   }
 
   removeInbound(spi: number): boolean {

@@ -48,8 +48,8 @@ export type EspEvent =
 
 /** UDP encapsulation (RFC 3948). */
 const NAT_TRAVERSAL_PORT = 4500
-/** Implementation constant of the addon's contract: `acquire` is raised at most this often per policy. */
-const ACQUIRE_INTERVAL_MS = 1000
+/** Implementation constant, the addon's too: `acquire` per policy and `endpoint-moved` per SA come at most this often. */
+const EVENT_INTERVAL_MS = 1000
 const NEXT_HEADER_OF = { 4: NEXT_HEADER.IPV4, 6: NEXT_HEADER.IPV6 } as const
 
 interface Child {
@@ -138,7 +138,7 @@ export class EspTwin {
     if (entry === undefined) return this.#drop('unknownSpi')
     const opened = entry.sa.open(data, header.sequenceLow, (newest) => {
       entry.lastMs = now
-      if (newest) this.#followEndpoint(entry, datagram.remote)
+      if (newest) this.#followEndpoint(entry, datagram.remote, now)
     })
     return typeof opened === 'string' ? this.#drop(opened) : { kind: 'deliver', inner: opened.inner.slice() }
   }
@@ -153,7 +153,7 @@ export class EspTwin {
 
   #acquire(policy: number, now: Instant): void {
     const last = this.#acquiredAt.get(policy)
-    if (last !== undefined && now - last < ACQUIRE_INTERVAL_MS) return
+    if (last !== undefined && now - last < EVENT_INTERVAL_MS) return
     this.#acquiredAt.set(policy, now)
     this.#events.push({ type: 'acquire', policy })
   }
@@ -165,9 +165,11 @@ export class EspTwin {
   }
 
   /** Only the newest authenticated packet may say where the peer is: a replayed or delayed one must not (ESP-21). */
-  #followEndpoint(entry: InboundEntry, remote: SocketAddress): void {
+  #followEndpoint(entry: InboundEntry, remote: SocketAddress, now: Instant): void {
     const { family, address, port } = remote
     if (entry.path.remoteAddress === address && entry.path.remotePort === port) return
+    if (entry.movedAt !== undefined && now - entry.movedAt < EVENT_INTERVAL_MS) return
+    entry.movedAt = now
     entry.path = { ...entry.path, family, remoteAddress: address, remotePort: port }
     this.#events.push({ type: 'endpoint-moved', spi: entry.sa.spi, family, address, port })
   }

@@ -85,6 +85,49 @@ describe.each(SIZES)('window of %i', (size) => {
   })
 })
 
+/** One receiver's day, number by number: the window is 64. */
+const SCRIPT: readonly (readonly [sequence: bigint, accepted: boolean, why: string])[] = [
+  [0n, false, 'never sent'],
+  [1n, true, 'the first'],
+  [1n, false, 'again'],
+  [9n, true, 'a jump'],
+  [8n, true, 'late'],
+  [7n, true, 'later'],
+  [7n, false, 'late and again'],
+  [64n, true, 'the window is just full'],
+  [2n, true, 'still inside'],
+  [65n, true, 'moves past 1'],
+  [1n, false, 'outside now'],
+  [2n, false, 'inside, seen'],
+  [3n, true, 'inside, new'],
+  [67n, true, 'jumps over 66'],
+  [3n, false, 'outside, seen'],
+  [4n, true, 'the last inside'],
+  [66n, true, 'the one jumped over'],
+  [131n, true, 'a jump by W'],
+  [67n, false, 'left of it'],
+  [68n, true, 'bottom, never seen'],
+  [130n, true, 'just below the top'],
+  [195n, true, 'a jump by W again'],
+  [131n, false, 'left of it, seen'],
+  [132n, true, 'bottom: its old bit is gone'],
+  [5000n, true, 'a jump over the ring'],
+  [4999n, true, 'no bit is left there'],
+  [4937n, true, 'bottom'],
+  [4936n, false, 'below'],
+  [4294967295n, true, 'the last number without ESN'],
+  [4294967295n, false, 'and again'],
+  [4294967232n, true, 'bottom'],
+  [4294967231n, false, 'below'],
+  [5000n, false, 'long gone'],
+]
+
+test('ESP-05 a scripted day', () => {
+  const window = new ReplayWindow(64, false)
+  const seen = SCRIPT.map(([sequence, , why]) => [sequence, window.accept(sequence), why])
+  expect(seen).toEqual(SCRIPT)
+})
+
 describe('edges', () => {
   test('sequence 0 is never accepted, the first is 1', () => {
     const window = new ReplayWindow(64, false)
