@@ -1,13 +1,12 @@
 /** Starts that cannot work: a clear word and an exit code, and the system as it was before. */
-import { dirname, join, resolve } from 'node:path'
+import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { authOf, setupOf } from './lib/pair.ts'
+import { REPO } from './lib/paths.ts'
 import type { Tracked } from './lib/process.ts'
 import { labDescribe, useLab } from './lib/suite.ts'
 import { direct } from './lib/topology.ts'
-import { CLI, TSVPN_TOOLS, TsvpnHost } from './lib/tsvpn.ts'
-
-const REPO = resolve(dirname(CLI), '../..')
+import { TSVPN_TOOLS, TsvpnHost } from './lib/tsvpn.ts'
 
 /** Runs the rest of the command line after a shell command in a mount namespace of its own. */
 const after = (script: string) => [

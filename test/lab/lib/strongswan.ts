@@ -12,9 +12,9 @@ export const CHARON = '/usr/lib/ipsec/charon'
 /** For labDescribe. */
 export const STRONGSWAN_TOOLS = [CHARON, 'swanctl', '/usr/lib/ipsec/plugins/libstrongswan-kernel-libipsec.so']
 
-/** kernel-libipsec stands before kernel-netlink: the first one that offers IPsec takes it. */
+/** Debian's order, the fast AES first; but kernel-libipsec before kernel-netlink: the first that offers IPsec takes it. */
 const PLUGINS =
-  'random nonce openssl aes sha1 sha2 hmac kdf gcm curve25519 chapoly gmp pem pkcs1 pkcs8 pubkey x509 constraints ' +
+  'aesni aes sha1 sha2 random nonce x509 constraints pubkey pkcs1 pem openssl pkcs8 gmp curve25519 chapoly hmac kdf gcm ' +
   'kernel-libipsec kernel-netlink socket-default vici updown'
 
 /** swanctl complains about each one that is not there. */

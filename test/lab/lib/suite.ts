@@ -3,40 +3,9 @@
  * is skipped and says so loudly; with CI=true that is a failure. `useLab` builds once per describe and keeps logs when a
  * test failed.
  */
-import { accessSync, constants, existsSync } from 'node:fs'
-import { delimiter, join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, test } from 'vitest'
 import { Lab } from './lab.ts'
-import { runSync } from './process.ts'
-
-const SEARCH = [
-  ...(process.env.PATH ?? '').split(delimiter),
-  '/usr/local/sbin',
-  '/usr/sbin',
-  '/sbin',
-  '/usr/bin',
-  '/bin',
-]
-const BASE_TOOLS = ['ip', 'nft', 'nsenter', 'unshare', 'ping', 'sysctl']
-
-export const hasTool = (tool: string): boolean =>
-  tool.startsWith('/') ? existsSync(tool) : SEARCH.some((folder) => existsSync(join(folder, tool)))
-
-let canMakeNamespace: boolean | undefined
-
-/** @returns what is missing for a lab with these tools (commands or absolute paths); empty when it can run */
-export function missingForLab(tools: readonly string[]): string[] {
-  if (process.getuid?.() !== 0) return ['root']
-  const missing = [...BASE_TOOLS, ...tools].filter((tool) => !hasTool(tool))
-  try {
-    accessSync('/dev/net/tun', constants.R_OK | constants.W_OK)
-  } catch {
-    missing.push('/dev/net/tun')
-  }
-  canMakeNamespace ??= runSync(['unshare', '--net', '--mount', 'true']).code === 0
-  if (!canMakeNamespace) missing.push('the right to make network namespaces')
-  return missing
-}
+import { missingForLab } from './tools.ts'
 
 /** `describe` for tests on real devices. */
 export function labDescribe(name: string, tools: readonly string[], body: () => void): void {

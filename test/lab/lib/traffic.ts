@@ -2,8 +2,8 @@
 import { randomInt } from 'node:crypto'
 import { join } from 'node:path'
 import type { Host } from './lab.ts'
+import { AGENTS } from './paths.ts'
 
-const AGENTS = join(import.meta.dirname, '..', 'agents')
 const freePort = () => randomInt(20_000, 30_000)
 
 export interface PingOptions {

@@ -1,13 +1,12 @@
 /** tsvpn on a lab host, as a user runs it: a peer.yaml, key files, `tsvpn up --json` in the foreground, and its events. */
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
-import { join, resolve } from 'node:path'
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { stringify } from 'yaml'
 import type { DaemonEvent, DaemonStatus, TunnelStatus } from '../../../src/control/api.ts'
 import type { KeyPair } from './keys.ts'
 import type { Host } from './lab.ts'
+import { CLI } from './paths.ts'
 import { type ExecResult, type Tracked, waitUntil } from './process.ts'
-
-export const CLI = resolve(import.meta.dirname, '../../../dist/cli/main.js')
 
 export type TsvpnAuth =
   | { readonly kind: 'psk'; readonly secret: string }
@@ -116,11 +115,24 @@ export class TsvpnHost {
 
   /** Starts `tsvpn up --json`; does not wait. @param wrap a command line that runs the rest, such as `setpriv …` */
   spawnUp(
-    options: { readonly wrap?: readonly string[]; readonly env?: Record<string, string>; readonly file?: string } = {},
+    options: {
+      readonly wrap?: readonly string[]
+      readonly env?: Record<string, string>
+      readonly file?: string
+      readonly args?: readonly string[]
+    } = {},
   ): Tracked {
     mkdirSync(this.runDir, { recursive: true })
     this.#daemon = this.host.spawn(
-      [...(options.wrap ?? []), process.execPath, CLI, 'up', '--json', options.file ?? this.file],
+      [
+        ...(options.wrap ?? []),
+        process.execPath,
+        CLI,
+        'up',
+        '--json',
+        ...(options.args ?? []),
+        options.file ?? this.file,
+      ],
       {
         env: { ...this.#environment, ...options.env },
         log: 'tsvpn',
@@ -206,4 +218,3 @@ export class TsvpnHost {
 
 /** For `labDescribe`: the command line must have been built. */
 export const TSVPN_TOOLS = [CLI]
-export const isBuilt = (): boolean => existsSync(CLI)

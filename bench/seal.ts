@@ -1,0 +1,123 @@
+/**
+ * Nanoseconds to seal and to open one ESP packet, by inner size: the addon (its own loop, one call), the TypeScript twin,
+ * and one node:crypto cipher object per packet, which is what a datapath in JavaScript would do.
+ */
+import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { pad } from '../src/esp/padding.ts'
+import { espTransform } from '../src/esp/transform.ts'
+import type { NativeAddon, NativeSaKeys } from '../src/io/native.ts'
+import { ENCR } from '../src/wire/iana.ts'
+import { REPO } from '../test/lab/lib/paths.ts'
+import { summarize } from './statistics.ts'
+
+export const SIZES = [64, 200, 576, 1400] as const
+
+export interface SealRow {
+  readonly implementation: string
+  readonly operation: 'seal' | 'open'
+  /** Nanoseconds per packet, in the order of SIZES. */
+  readonly nanoseconds: readonly number[]
+}
+
+const keys: NativeSaKeys = {
+  encr: ENCR.ENCR_AES_GCM_16,
+  encrKeyBits: 128,
+  integ: 0,
+  esn: true,
+  encrKey: new Uint8Array(randomBytes(20)),
+  integKey: new Uint8Array(0),
+}
+
+/** Nanoseconds per call of `work` over about 200 ms, median of five. */
+function time(work: () => void): number {
+  let count = 1
+  let elapsed = 0n
+  const run = () => {
+    const start = process.hrtime.bigint()
+    for (let i = 0; i < count; i++) work()
+    return process.hrtime.bigint() - start
+  }
+  while (elapsed < 40_000_000n) {
+    count *= 2
+    elapsed = run()
+  }
+  return summarize(Array.from({ length: 5 }, () => Number(run()) / count)).median
+}
+
+async function loadAddon(): Promise<NativeAddon> {
+  // Out of dist, where the loader finds the addon beside it.
+  const url = pathToFileURL(join(REPO, 'dist/io/native.js')).href
+  const loader = (await import(url)) as { loadNative?: () => NativeAddon; loadAddon?: () => NativeAddon }
+  const load = loader.loadAddon ?? loader.loadNative
+  if (!load) throw new Error('dist/io/native.js exports no loader')
+  return load()
+}
+
+function nativeRows(addon: NativeAddon): SealRow[] {
+  const measure = (bench: (keys: NativeSaKeys, size: number, count: number) => number) =>
+    SIZES.map((size) => summarize(Array.from({ length: 5 }, () => bench(keys, size, 50_000))).median)
+  const implementation = `addon (${addon.cryptoBackend})`
+  return [
+    { implementation, operation: 'seal', nanoseconds: measure((...args) => addon.benchSeal(...args)) },
+    { implementation, operation: 'open', nanoseconds: measure((...args) => addon.benchOpen(...args)) },
+  ]
+}
+
+function twinRows(): SealRow[] {
+  const transform = espTransform(
+    { encr: keys.encr, encrKeyBits: keys.encrKeyBits, integ: 0, esn: keys.esn },
+    { encr: keys.encrKey, integ: keys.integKey },
+  )
+  const iv = new Uint8Array(transform.ivLength)
+  const inner = SIZES.map((size) => new Uint8Array(size))
+  const seal = (packet: Uint8Array) => transform.seal(0x1234, 1n, iv, pad(packet, 4, transform.alignment))
+  const sealed = inner.map(seal)
+  const implementation = 'TypeScript twin (noble)'
+  return [
+    { implementation, operation: 'seal', nanoseconds: inner.map((packet) => time(() => seal(packet))) },
+    { implementation, operation: 'open', nanoseconds: sealed.map((packet) => time(() => transform.open(1n, packet))) },
+  ]
+}
+
+function cipherRows(): SealRow[] {
+  const key = keys.encrKey.subarray(0, 16)
+  const nonce = new Uint8Array(12)
+  const aad = new Uint8Array(12)
+  const inner = SIZES.map((size) => new Uint8Array(size))
+  const seal = (packet: Uint8Array) => {
+    const cipher = createCipheriv('aes-128-gcm', key, nonce)
+    cipher.setAAD(aad)
+    const body = cipher.update(packet)
+    cipher.final()
+    return { body, tag: cipher.getAuthTag() }
+  }
+  const sealed = inner.map(seal)
+  const implementation = 'node:crypto, one cipher a packet'
+  return [
+    { implementation, operation: 'seal', nanoseconds: inner.map((packet) => time(() => seal(packet))) },
+    {
+      implementation,
+      operation: 'open',
+      nanoseconds: sealed.map(({ body, tag }) =>
+        time(() => {
+          const decipher = createDecipheriv('aes-128-gcm', key, nonce)
+          decipher.setAAD(aad)
+          decipher.setAuthTag(tag)
+          decipher.update(body)
+          decipher.final()
+        }),
+      ),
+    },
+  ]
+}
+
+/** AES-128-GCM with ESN, the default suite. @returns rows, and what could not be measured and why */
+export async function sealRows(): Promise<{ rows: readonly SealRow[]; missing: readonly string[] }> {
+  try {
+    return { rows: [...nativeRows(await loadAddon()), ...twinRows(), ...cipherRows()], missing: [] }
+  } catch (error) {
+    return { rows: [...twinRows(), ...cipherRows()], missing: [`addon: ${(error as Error).message}`] }
+  }
+}

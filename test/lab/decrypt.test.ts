@@ -1,0 +1,57 @@
+/** An independent reader of what we send: tshark decrypts IKE and ESP with the keys we export, and finds nothing malformed. */
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { CAPTURE_TOOLS, Capture, Tshark } from './lib/capture.ts'
+import { configurePair } from './lib/pair.ts'
+import { waitUntil } from './lib/process.ts'
+import { labDescribe, useLab } from './lib/suite.ts'
+import { direct, INNER, SIDES } from './lib/topology.ts'
+import { ping, transfer } from './lib/traffic.ts'
+import { TSVPN_TOOLS } from './lib/tsvpn.ts'
+
+const SUITES = [
+  { name: 'AES-128-GCM', ike: 'aes128gcm16-prfsha256-x25519', esp: 'aes128gcm16' },
+  { name: 'AES-256-GCM', ike: 'aes256gcm16-prfsha384-ecp384', esp: 'aes256gcm16' },
+  { name: 'AES-256-CBC, HMAC-SHA-256', ike: 'aes256-sha256-modp2048', esp: 'aes256-sha256' },
+] as const
+
+labDescribe('tshark reads a capture of ours', [...TSVPN_TOOLS, ...CAPTURE_TOOLS], () => {
+  const lab = useLab(direct)
+
+  test.each(SUITES)('$name: IKE and ESP decrypt, nothing malformed', async ({ ike, esp }) => {
+    const { left, right } = lab()
+    const capture = await new Capture(left, 'eth0', 'udp port 500 or udp port 4500').ready()
+    const pair = configurePair({ left, right }, { ike, esp, auth: 'ed25519' })
+    const keyLog = join(left.folder, `${esp}.keys`)
+    await pair.right.start()
+    await pair.left.start({ args: ['--key-log', keyLog] })
+    await Promise.all(SIDES.map((side) => pair[side].up()))
+    await ping(left, INNER.right[4].address, { count: 3, intervalSeconds: 0.05 })
+    await ping(right, INNER.left[6].address, { count: 2, intervalSeconds: 0.05 })
+    // Below one segment: a capture of a veth shows what the kernel cuts later as one large datagram.
+    await transfer(left, right, INNER.right[4].address, 700)
+    for (const side of SIDES) await pair[side].stop()
+    await capture.stop()
+    await waitUntil('the key log', () => existsSync(keyLog))
+
+    const tshark = new Tshark(left.folder, capture.file, keyLog)
+    expect(
+      await tshark.rows('_ws.malformed || _ws.expert.severity == "Error"', 'frame.number', '_ws.expert.message'),
+    ).toEqual([])
+    // IKE_SA_INIT 34 in clear; IKE_AUTH 35 and INFORMATIONAL 37 in SK (46), with what is inside.
+    const ikeMessages = await tshark.rows('isakmp', 'isakmp.exchangetype', 'isakmp.typepayload')
+    expect(ikeMessages.length).toBeGreaterThanOrEqual(6)
+    const auth = ikeMessages.filter(([exchange]) => exchange === '35').map(([, payloads]) => payloads?.split(','))
+    expect(auth).toHaveLength(2)
+    for (const payloads of auth) expect(payloads).toEqual(expect.arrayContaining(['46', '39', '33', '44', '45']))
+    const informational = ikeMessages.filter(([exchange]) => exchange === '37')
+    expect(informational.some(([, payloads]) => payloads?.split(',').includes('42'))).toBe(true)
+    expect(await tshark.rows('isakmp.enc.icd && isakmp.enc.icd.incorrect', 'frame.number').catch(() => [])).toEqual([])
+    // ESP: what was sent is seen inside.
+    expect((await tshark.rows('icmp', 'frame.number')).length).toBe(6)
+    expect((await tshark.rows('icmpv6.type == 128 || icmpv6.type == 129', 'frame.number')).length).toBe(4)
+    expect((await tshark.rows('tcp.flags.syn == 1', 'ip.dst')).length).toBe(2)
+    expect(await tshark.rows('esp.icv_bad == 1', 'frame.number').catch(() => [])).toEqual([])
+  })
+})
