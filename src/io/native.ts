@@ -4,6 +4,11 @@
  * `code` ('EBUSY', …) and `syscall`.
  */
 
+import { readdirSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { fileURLToPath } from 'node:url'
+import { TsvpnError } from '../errors.ts'
+
 /** Feature names that were probed, not assumed. */
 export interface TunFeatures {
   readonly vnetHdr: boolean
@@ -101,7 +106,13 @@ export interface SaCounters {
 
 /** What a shard tells its owner. Rare: never per packet. */
 export type ShardEvent =
-  | { readonly type: 'endpoint-moved'; readonly spi: number; readonly family: 4 | 6; readonly address: string; readonly port: number }
+  | {
+      readonly type: 'endpoint-moved'
+      readonly spi: number
+      readonly family: 4 | 6
+      readonly address: string
+      readonly port: number
+    }
   | { readonly type: 'acquire'; readonly policy: number }
   /** An outbound SA nears its sequence or AEAD limit. */
   | { readonly type: 'soft-limit'; readonly handle: number }
@@ -172,4 +183,49 @@ export interface NativeAddon {
   /** Seals `count` packets of `size` octets in one call. @returns nanoseconds per packet */
   benchSeal(keys: NativeSaKeys, size: number, count: number): number
   benchOpen(keys: NativeSaKeys, size: number, count: number): number
+}
+
+/** Directory of the package: both src/io and dist/io lie two levels below it. */
+const PACKAGE = new URL('../../', import.meta.url)
+
+/** Name of a prebuild as prebuildify lays it out; glibc and musl binaries differ. */
+function prebuild(): string {
+  const report = process.report?.getReport() as { header?: { glibcVersionRuntime?: string } } | undefined
+  const musl = report?.header?.glibcVersionRuntime === undefined
+  return `prebuilds/${process.platform}-${process.arch}${musl ? '-musl' : ''}/tsvpn.node`
+}
+
+/** What lies next to the place, for an error message: which platforms the package was built for. */
+function availablePrebuilds(): string {
+  try {
+    return readdirSync(new URL('prebuilds/', PACKAGE)).join(', ') || 'none'
+  } catch {
+    return 'none'
+  }
+}
+
+let loaded: NativeAddon | undefined
+
+/**
+ * Loads the addon into the calling thread, a build of this checkout before a prebuilt one.
+ * @throws TsvpnError TSVPN_NO_ADDON when neither file exists; a file that exists and does not load throws what the
+ *   dynamic loader said
+ */
+export function loadNative(): NativeAddon {
+  if (loaded !== undefined) return loaded
+  const require = createRequire(import.meta.url)
+  const places = ['native/build/Release/tsvpn.node', prebuild()].map((place) => fileURLToPath(new URL(place, PACKAGE)))
+  for (const place of places) {
+    try {
+      loaded = require(place) as NativeAddon
+      return loaded
+    } catch (cause) {
+      if ((cause as NodeJS.ErrnoException).code !== 'MODULE_NOT_FOUND') throw cause
+    }
+  }
+  throw new TsvpnError(
+    'TSVPN_NO_ADDON',
+    `no addon for ${process.platform}-${process.arch}: tried ${places.join(' and ')} (prebuilt: ${availablePrebuilds()})`,
+    { hint: 'build it with `npm run build:native` (needs g++, make and python3)' },
+  )
 }

@@ -1,0 +1,348 @@
+// N-API glue of devices and sockets. Objects that live on the event loop (`shard`, `ikeSocket`) are owned twice: by the
+// JavaScript handle and by libuv; the last one frees. When their thread ends an async clean-up hook closes them.
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include <cerrno>
+
+#include "ike_socket.h"
+#include "napi_args.h"
+#include "shard.h"
+#include "udp.h"
+
+namespace tsvpn {
+namespace {
+
+// ---- devices and sockets --------------------------------------------------------------------------------------------
+
+napi_value openTunMethod(napi_env env, napi_callback_info info) {
+  Call call(env, info);
+  std::string name;
+  bool offload = true;
+  if (!readString(env, call.argument[0], "name", &name)) return nullptr;
+  if (name.size() > 15) {
+    throwRange(env, "name: expected at most 15 octets, got \"" + name + "\"");
+    return nullptr;
+  }
+  if (!typeIs(env, call.argument[1], napi_undefined)) {
+    if (!readObject(env, call.argument[1], "options")) return nullptr;
+    napi_value value = property(env, call.argument[1], "offload");
+    if (!typeIs(env, value, napi_undefined) && !readBool(env, value, "options.offload", &offload)) return nullptr;
+  }
+  Tun tun;
+  const SysResult result = openTun(name.c_str(), offload, &tun);
+  if (result.error != 0) {
+    throwSystem(env, result.error, result.syscall, name);
+    return nullptr;
+  }
+  napi_value object, features;
+  napi_create_object(env, &object);
+  napi_create_object(env, &features);
+  setProperty(env, features, "vnetHdr", makeBool(env, tun.vnetHdr));
+  setProperty(env, features, "tso4", makeBool(env, tun.tso4));
+  setProperty(env, features, "tso6", makeBool(env, tun.tso6));
+  setProperty(env, features, "uso", makeBool(env, tun.uso));
+  setProperty(env, object, "fd", makeNumber(env, tun.fd));
+  setProperty(env, object, "name", makeString(env, tun.name));
+  setProperty(env, object, "ifIndex", makeNumber(env, tun.ifIndex));
+  setProperty(env, object, "features", features);
+  return object;
+}
+
+napi_value openUdpMethod(napi_env env, napi_callback_info info) {
+  Call call(env, info);
+  napi_value o = call.argument[0];
+  if (!readObject(env, o, "options")) return nullptr;
+  UdpOptions options{};
+  int64_t port, mark;
+  if (!readFamily(env, o, "options", &options.family) || !numberProperty(env, o, "options", "port", 0, 0xffff, &port) ||
+      !readAddress(env, property(env, o, "address"), "options.address", options.family, static_cast<uint16_t>(port),
+                   &options.local) ||
+      !numberProperty(env, o, "options", "mark", 0, 0xffffffff, &mark) ||
+      !readBool(env, property(env, o, "reusePort"), "options.reusePort", &options.reusePort) ||
+      !readBool(env, property(env, o, "esp"), "options.esp", &options.esp)) {
+    return nullptr;
+  }
+  options.mark = static_cast<uint32_t>(mark);
+  int fd = -1;
+  const SysResult result = openUdp(options, &fd);
+  if (result.error != 0) {
+    char text[kAddressText];
+    formatAddress(options.local, text);
+    throwSystem(env, result.error, result.syscall, std::string(text) + " port " + std::to_string(port));
+    return nullptr;
+  }
+  return makeNumber(env, fd);
+}
+
+bool readFd(napi_env env, napi_value value, const std::string& what, int* out) {
+  int64_t fd;
+  if (!readNumber(env, value, what, 0, 0x7fffffff, &fd)) return false;
+  *out = static_cast<int>(fd);
+  if (fcntl(*out, F_GETFD) >= 0) return true;
+  throwSystem(env, errno, "fcntl", what + " " + std::to_string(fd));
+  return false;
+}
+
+napi_value attachSteeringMethod(napi_env env, napi_callback_info info) {
+  Call call(env, info);
+  int fd;
+  int64_t shards;
+  if (!readFd(env, call.argument[0], "fd", &fd) || !readNumber(env, call.argument[1], "shards", 1, 1024, &shards)) {
+    return nullptr;
+  }
+  const SysResult result = attachSteering(fd, static_cast<uint32_t>(shards));
+  if (result.error != 0) throwSystem(env, result.error, result.syscall, "");
+  return nullptr;
+}
+
+napi_value closeFd(napi_env env, napi_callback_info info) {
+  Call call(env, info);
+  int fd;
+  if (readFd(env, call.argument[0], "fd", &fd) && close(fd) < 0) throwSystem(env, errno, "close", "");
+  return nullptr;
+}
+
+// ---- what lives on the loop -----------------------------------------------------------------------------------------
+
+/** Ownership, callback and teardown that shard and IKE socket share. */
+template <class Native>
+struct LoopObject {
+  explicit LoopObject(napi_env e) : env(e) {}
+
+  const napi_env env;
+  napi_ref callback = nullptr;
+  napi_async_cleanup_hook_handle hook = nullptr;
+  std::unique_ptr<Native> native;
+  int owners = 2;
+  bool closing = false;
+
+  void release() {
+    if (--owners == 0) delete this;
+  }
+  void close() {
+    if (closing) return;
+    closing = true;
+    native->close(
+        [](void* self) {
+          auto* object = static_cast<LoopObject*>(self);
+          if (object->callback != nullptr) napi_delete_reference(object->env, object->callback);
+          object->callback = nullptr;
+          if (object->hook != nullptr) napi_remove_async_cleanup_hook(object->hook);
+          object->hook = nullptr;
+          object->native.reset();
+          object->release();
+        },
+        this);
+  }
+  /** Calls the JavaScript callback from the loop; what it throws becomes an uncaught exception. */
+  void call(size_t count, const napi_value* arguments) {
+    napi_value function, self, ignored;
+    if (closing || napi_get_reference_value(env, callback, &function) != napi_ok) return;
+    napi_get_global(env, &self);
+    napi_make_callback(env, nullptr, self, function, count, arguments, &ignored);
+    bool thrown = false;
+    if (napi_is_exception_pending(env, &thrown) != napi_ok || !thrown) return;
+    napi_value error;
+    napi_get_and_clear_last_exception(env, &error);
+    napi_fatal_exception(env, error);
+  }
+};
+
+template <class Object>
+napi_value closeMethod(napi_env env, napi_callback_info info) {
+  Call call(env, info);
+  void* data = nullptr;
+  if (napi_unwrap(env, call.self, &data) != napi_ok || data == nullptr) {
+    throwType(env, "close: called on something else");
+    return nullptr;
+  }
+  static_cast<Object*>(data)->close();
+  return nullptr;
+}
+
+/** Puts the object on this thread's loop and makes its JavaScript handle. Consumes `object`, also on failure. */
+template <class Object>
+napi_value start(napi_env env, Object* object, napi_value onEvent, const Method* methods, size_t count) {
+  uv_loop_t* loop = nullptr;
+  napi_get_uv_event_loop(env, &loop);
+  napi_create_reference(env, onEvent, 1, &object->callback);
+  const int error = object->native->start(loop);
+  if (error != 0) {
+    object->release();
+    object->close();
+    throwSystem(env, -error, "uv_poll", "");
+    return nullptr;
+  }
+  napi_add_async_cleanup_hook(
+      env, [](napi_async_cleanup_hook_handle, void* data) { static_cast<Object*>(data)->close(); }, object,
+      &object->hook);
+  napi_value handle;
+  napi_create_object(env, &handle);
+  addMethods(env, handle, methods, count);
+  napi_wrap(
+      env, handle, object, [](napi_env, void* data, void*) { static_cast<Object*>(data)->release(); }, nullptr,
+      nullptr);
+  return handle;
+}
+
+class HandleScope {
+ public:
+  explicit HandleScope(napi_env env) : env_(env) { napi_open_handle_scope(env, &scope_); }
+  ~HandleScope() { napi_close_handle_scope(env_, scope_); }
+  HandleScope(const HandleScope&) = delete;
+  HandleScope& operator=(const HandleScope&) = delete;
+
+ private:
+  napi_env env_;
+  napi_handle_scope scope_;
+};
+
+// ---- shard ----------------------------------------------------------------------------------------------------------
+
+using ShardObject = LoopObject<Shard>;
+
+napi_value makeEvent(napi_env env, const ShardEvent& event) {
+  napi_value object;
+  napi_create_object(env, &object);
+  const auto text = [&](const char* name, const char* value) { setProperty(env, object, name, makeString(env, value)); };
+  const auto number = [&](const char* name, double value) { setProperty(env, object, name, makeNumber(env, value)); };
+  const double value = static_cast<double>(event.value);
+  switch (event.type) {
+    case ShardEvent::Type::endpointMoved: {
+      char address[kAddressText];
+      const uint16_t port = formatAddress(event.source, address);
+      text("type", "endpoint-moved");
+      number("spi", value);
+      number("family", event.source.base.sa_family == AF_INET ? 4 : 6);
+      text("address", address);
+      number("port", port);
+      break;
+    }
+    case ShardEvent::Type::acquire:
+      text("type", "acquire");
+      number("policy", value);
+      break;
+    case ShardEvent::Type::softLimit:
+      text("type", "soft-limit");
+      number("handle", value);
+      break;
+    case ShardEvent::Type::failedTun:
+    case ShardEvent::Type::failedUdp:
+      text("type", "failed");
+      text("what", event.type == ShardEvent::Type::failedTun ? "tun" : "udp");
+      text("code", errnoName(static_cast<int>(event.value)));
+      break;
+  }
+  return object;
+}
+
+napi_value shard(napi_env env, napi_callback_info info) {
+  Call call(env, info);
+  napi_value o = call.argument[0];
+  if (!readObject(env, o, "options")) return nullptr;
+  int tunFd;
+  uint32_t count = 0;
+  bool array = false;
+  napi_value udp = property(env, o, "udp"), onEvent = property(env, o, "onEvent");
+  if (!readFd(env, property(env, o, "tunFd"), "options.tunFd", &tunFd) ||
+      !readFunction(env, onEvent, "options.onEvent")) {
+    return nullptr;
+  }
+  if (napi_is_array(env, udp, &array) == napi_ok && array) napi_get_array_length(env, udp, &count);
+  if (count < 1 || count > Shard::kMaxSockets) {
+    throwRange(env, "options.udp: expected an array of 1 or 2 sockets");
+    return nullptr;
+  }
+  UdpSocket sockets[Shard::kMaxSockets];
+  for (uint32_t i = 0; i < count; ++i) {
+    const std::string what = "options.udp[" + std::to_string(i) + "]";
+    napi_value element;
+    napi_get_element(env, udp, i, &element);
+    if (!readObject(env, element, what) || !readFamily(env, element, what, &sockets[i].family) ||
+        !readFd(env, property(env, element, "fd"), what + ".fd", &sockets[i].fd)) {
+      return nullptr;
+    }
+  }
+  auto* object = new ShardObject(env);
+  object->native = std::make_unique<Shard>(
+      tunFd, sockets, static_cast<int>(count),
+      [](void* context, const ShardEvent& event) {
+        auto* self = static_cast<ShardObject*>(context);
+        HandleScope scope(self->env);
+        const napi_value argument = makeEvent(self->env, event);
+        self->call(1, &argument);
+      },
+      object);
+  constexpr Method kMethods[] = {{"close", closeMethod<ShardObject>}};
+  return start(env, object, onEvent, kMethods, 1);
+}
+
+// ---- IKE socket -----------------------------------------------------------------------------------------------------
+
+using IkeObject = LoopObject<IkeSocket>;
+
+void onDatagram(void* context, const IkeSocket::Datagram& d) {
+  auto* self = static_cast<IkeObject*>(context);
+  HandleScope scope(self->env);
+  char local[kAddressText] = "", remote[kAddressText];
+  if (d.local.base.sa_family != AF_UNSPEC) formatAddress(d.local, local);
+  const uint16_t port = formatAddress(d.remote, remote);
+  const napi_value arguments[] = {makeBytes(self->env, d.data, d.length), makeString(self->env, local),
+                                  makeString(self->env, remote), makeNumber(self->env, port)};
+  if (arguments[0] != nullptr) self->call(4, arguments);
+}
+
+napi_value ikeSend(napi_env env, napi_callback_info info) {
+  Call call(env, info);
+  void* data = nullptr;
+  if (napi_unwrap(env, call.self, &data) != napi_ok || data == nullptr) {
+    throwType(env, "send: called on something else");
+    return nullptr;
+  }
+  auto* object = static_cast<IkeObject*>(data);
+  Bytes bytes;
+  UdpPath path;
+  path.family = object->native == nullptr ? 4 : object->native->family();
+  int64_t port;
+  if (!readBytes(env, call.argument[0], "data", &bytes) ||
+      !readLocalAddress(env, call.argument[1], "localAddress", &path) ||
+      !readNumber(env, call.argument[3], "remotePort", 1, 0xffff, &port) ||
+      !readAddress(env, call.argument[2], "remoteAddress", path.family, static_cast<uint16_t>(port), &path.remote)) {
+    return nullptr;
+  }
+  const int error = object->closing ? EBADF : object->native->send(bytes.data, bytes.length, path);
+  return error == 0 ? makeNumber(env, 0) : makeString(env, errnoName(error));
+}
+
+napi_value ikeSocket(napi_env env, napi_callback_info info) {
+  Call call(env, info);
+  int fd;
+  int64_t family;
+  if (!readFd(env, call.argument[0], "fd", &fd) || !readNumber(env, call.argument[1], "family", 4, 6, &family) ||
+      !readFunction(env, call.argument[2], "onDatagram")) {
+    return nullptr;
+  }
+  if (family == 5) {
+    throwRange(env, "family: expected 4 or 6, got 5");
+    return nullptr;
+  }
+  auto* object = new IkeObject(env);
+  object->native = std::make_unique<IkeSocket>(fd, static_cast<uint8_t>(family), onDatagram, object);
+  constexpr Method kMethods[] = {{"send", ikeSend}, {"close", closeMethod<IkeObject>}};
+  return start(env, object, call.argument[2], kMethods, 2);
+}
+
+}  // namespace
+
+void addIoMethods(napi_env env, napi_value exports) {
+  constexpr Method kMethods[] = {
+      {"openTun", openTunMethod}, {"openUdp", openUdpMethod}, {"attachSteering", attachSteeringMethod},
+      {"closeFd", closeFd},       {"ikeSocket", ikeSocket},   {"shard", shard},
+  };
+  addMethods(env, exports, kMethods, sizeof kMethods / sizeof kMethods[0]);
+}
+
+}  // namespace tsvpn

@@ -1,0 +1,18 @@
+{
+  "targets": [
+    {
+      "target_name": "tsvpn",
+      "sources": [
+        "addon.cc", "addon_io.cc", "addon_sadb.cc", "addon_pure.cc", "napi_args.cc",
+        "shard.cc", "outbound.cc", "inbound.cc", "transmit.cc", "ike_socket.cc",
+        "tun.cc", "udp.cc", "segment.cc", "coalesce.cc", "checksum.cc", "ip.cc", "selector.cc",
+        "sadb.cc", "policy_index.cc", "replay.cc", "esp_packet.cc", "aead_evp.cc", "drop.cc"
+      ],
+      "defines": ["NAPI_VERSION=8"],
+      "cflags!": ["-O2"],
+      "cflags_cc!": ["-O2", "-fno-omit-frame-pointer"],
+      "cflags_cc": ["-std=c++17", "-O3", "-Wall", "-Wextra", "-fno-exceptions", "-fno-rtti", "-fvisibility=hidden", "-fno-plt"],
+      "ldflags": ["-Wl,-z,now", "-Wl,--exclude-libs,ALL", "-static-libgcc", "-static-libstdc++"]
+    }
+  ]
+}

@@ -1,0 +1,139 @@
+// See ike_socket.h.
+#include "ike_socket.h"
+
+#include <sys/socket.h>
+
+#include <cerrno>
+
+#include "bytes.h"
+#include "drop.h"
+
+namespace tsvpn {
+namespace {
+
+constexpr size_t kIkeHeader = 28, kLengthField = 24, kMarker = 4;
+constexpr size_t kControl = CMSG_SPACE(sizeof(in6_pktinfo));
+
+void readLocal(msghdr& header, SocketAddress* local) {
+  *local = {};
+  local->base.sa_family = AF_UNSPEC;
+  for (cmsghdr* c = CMSG_FIRSTHDR(&header); c != nullptr; c = CMSG_NXTHDR(&header, c)) {
+    if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
+      in_pktinfo info;
+      memcpy(&info, CMSG_DATA(c), sizeof info);
+      local->v4.sin_family = AF_INET;
+      local->v4.sin_addr = info.ipi_addr;
+    } else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO) {
+      in6_pktinfo info;
+      memcpy(&info, CMSG_DATA(c), sizeof info);
+      local->v6.sin6_family = AF_INET6;
+      local->v6.sin6_addr = info.ipi6_addr;
+    }
+  }
+}
+
+}  // namespace
+
+bool looksLikeIke(const uint8_t* data, size_t length) {
+  if (length >= kIkeHeader && load32(data + kLengthField) == length) return true;
+  return length >= kMarker + kIkeHeader && load32(data) == 0 &&
+         load32(data + kMarker + kLengthField) == length - kMarker;
+}
+
+IkeSocket::IkeSocket(int fd, uint8_t family, OnDatagram onDatagram, void* context)
+    : fd_(fd), family_(family), onDatagram_(onDatagram), context_(context), buffers_(new uint8_t[kBatch * kBuffer]) {}
+
+int IkeSocket::start(uv_loop_t* loop) {
+  const int error = uv_poll_init(loop, &poll_, fd_);
+  if (error != 0) return error;
+  opened_ = true;
+  poll_.data = this;
+  return uv_poll_start(&poll_, UV_READABLE, onReady);
+}
+
+void IkeSocket::onReady(uv_poll_t* handle, int status, int) {
+  IkeSocket& socket = *static_cast<IkeSocket*>(handle->data);
+  if (status < 0) {
+    uv_poll_stop(handle);
+    return;
+  }
+  for (int i = 0; i < kBatches && !socket.closing_; ++i) {
+    if (socket.receive() < kBatch) break;
+  }
+}
+
+/** @returns datagrams taken from the socket */
+int IkeSocket::receive() {
+  mmsghdr headers[kBatch];
+  iovec parts[kBatch];
+  SocketAddress from[kBatch];
+  alignas(cmsghdr) char control[kBatch][kControl];
+  for (int i = 0; i < kBatch; ++i) {
+    parts[i] = {buffers_.get() + i * kBuffer, kBuffer};
+    headers[i].msg_hdr = {&from[i], sizeof from[i], &parts[i], 1, control[i], kControl, 0};
+  }
+  const int n = recvmmsg(fd_, headers, kBatch, MSG_DONTWAIT, nullptr);
+  for (int i = 0; i < n && !closing_; ++i) {
+    const uint8_t* data = buffers_.get() + i * kBuffer;
+    const size_t length = headers[i].msg_len;
+    if (length == 1 && data[0] == 0xff) continue;  // NAT keepalive: no error, no meaning (RFC 3948 §4)
+    if ((headers[i].msg_hdr.msg_flags & MSG_TRUNC) != 0 || length == kBuffer || !looksLikeIke(data, length)) {
+      countDrop(Drop::malformedEsp);
+      continue;
+    }
+    Datagram datagram{data, length, {}, from[i]};
+    readLocal(headers[i].msg_hdr, &datagram.local);
+    onDatagram_(context_, datagram);
+  }
+  return n;
+}
+
+int IkeSocket::send(const uint8_t* data, size_t length, const UdpPath& path) {
+  iovec part = {const_cast<uint8_t*>(data), length};
+  alignas(cmsghdr) char control[kControl] = {};
+  msghdr header{};
+  header.msg_name = const_cast<SocketAddress*>(&path.remote);
+  header.msg_namelen = path.remoteLength();
+  header.msg_iov = &part;
+  header.msg_iovlen = 1;
+  if (path.hasLocal) {
+    header.msg_control = control;
+    cmsghdr* c = reinterpret_cast<cmsghdr*>(control);
+    if (family_ == 4) {
+      in_pktinfo info{};
+      memcpy(&info.ipi_spec_dst, path.local, 4);
+      *c = {CMSG_LEN(sizeof info), IPPROTO_IP, IP_PKTINFO};
+      memcpy(CMSG_DATA(c), &info, sizeof info);
+      header.msg_controllen = CMSG_SPACE(sizeof info);
+    } else {
+      in6_pktinfo info{};
+      memcpy(&info.ipi6_addr, path.local, 16);
+      *c = {CMSG_LEN(sizeof info), IPPROTO_IPV6, IPV6_PKTINFO};
+      memcpy(CMSG_DATA(c), &info, sizeof info);
+      header.msg_controllen = CMSG_SPACE(sizeof info);
+    }
+  }
+  // ECONNREFUSED is an ICMP error of an earlier datagram: it is cleared by being reported, so the second try counts.
+  for (int attempt = 0; attempt < 3; ++attempt) {
+    if (sendmsg(fd_, &header, MSG_DONTWAIT) >= 0) return 0;
+    if (errno != EINTR && errno != ECONNREFUSED) break;
+  }
+  return errno;
+}
+
+void IkeSocket::close(OnClosed onClosed, void* context) {
+  if (closing_) return;
+  closing_ = true;
+  onClosed_ = onClosed;
+  closedContext_ = context;
+  if (!opened_) {
+    onClosed(context);
+    return;
+  }
+  uv_close(reinterpret_cast<uv_handle_t*>(&poll_), [](uv_handle_t* handle) {
+    IkeSocket& socket = *static_cast<IkeSocket*>(handle->data);
+    socket.onClosed_(socket.closedContext_);
+  });
+}
+
+}  // namespace tsvpn

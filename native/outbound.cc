@@ -1,0 +1,165 @@
+// TUN to UDP, in the order in which a packet meets it:
+//   batch      reads TUN until it is empty, the slab is full enough, or the batch is long enough; then sends
+//   process    parse, plan segments
+//   lookUp     policy and SA by selectors, default deny; a flow cache in front
+//   seal       numbers (one atomic step), cut into the slab, frame, encrypt in place      ordered per SA and shard
+//   Transmitter::flush   one sendmmsg with UDP_SEGMENT
+// No allocation, no wait and no JavaScript here.
+#include "outbound.h"
+
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "aead_evp.h"
+#include "esp_packet.h"
+
+namespace tsvpn {
+namespace {
+
+constexpr size_t kMaxPacket = 65536;
+// The packet itself starts on a cache line, its vnet header right before.
+constexpr size_t kPacketOffset = 64;
+constexpr size_t kMaxDatagram = 65507;
+constexpr uint64_t kAcquireIntervalMs = 1000;
+
+uint8_t nextHeaderOf(uint8_t family) { return family == 4 ? kNextIpv4 : kNextIpv6; }
+
+}  // namespace
+
+Outbound::Outbound(int tunFd, Transmitter& transmitter, EventQueue& events)
+    : tunFd_(tunFd),
+      transmitter_(transmitter),
+      events_(events),
+      buffer_(new uint8_t[kPacketOffset + kMaxPacket]),
+      flows_(new Flow[kFlowCache]) {}
+
+bool Outbound::batch(uint64_t nowMs) {
+  // What could not be sent last time goes first; while it cannot, the kernel's TUN queue holds the rest.
+  if (transmitter_.pending() && !transmitter_.flush()) return false;
+  if (failure_ != 0) return false;
+  bool more = true;
+  {
+    SharedLock guard;
+    uint8_t* const at = buffer_.get() + kPacketOffset - kVnetHeader;
+    for (int i = 0; i < kReads && transmitter_.bytes() < kFlushBytes; ++i) {
+      const ssize_t n = read(tunFd_, at, kVnetHeader + kMaxPacket);
+      if (n < 0) {
+        if (errno == EINTR) continue;
+        more = false;
+        if (errno != EAGAIN) failure_ = errno;
+        break;
+      }
+      VnetHeader header;
+      memcpy(&header, at, sizeof header);
+      const size_t length = static_cast<size_t>(n) > kVnetHeader ? static_cast<size_t>(n) - kVnetHeader : 0;
+      process(at + kVnetHeader, length, header, nowMs);
+    }
+  }
+  return transmitter_.flush() && more;
+}
+
+void Outbound::process(const uint8_t* data, size_t length, const VnetHeader& header, uint64_t nowMs) {
+  InnerPacket packet;
+  SuperPacket super;
+  if (!parseInner(data, length, &packet) || !planSegments(header, packet, &super)) {
+    countDrop(Drop::malformedInner);
+    return;
+  }
+  const Flow& flow = lookUp(packet);
+  if (flow.policy == nullptr) {
+    countDrop(Drop::noPolicy, super.count);
+    return;
+  }
+  if (flow.sa == nullptr) {
+    countDrop(Drop::noSa, super.count);
+    acquire(*flow.policy, nowMs);
+    return;
+  }
+  seal(*flow.sa, super, nextHeaderOf(packet.family), nowMs);
+}
+
+const Outbound::Flow& Outbound::lookUp(const InnerPacket& packet) {
+  const uint32_t ports = static_cast<uint32_t>(packet.sourcePort) << 16 | packet.destinationPort;
+  const uint64_t mixed =
+      (packet.source.low ^ packet.source.high ^ (packet.destination.low + packet.destination.high) * 31 ^ ports) *
+      0x9e3779b97f4a7c15u;
+  Flow& flow = flows_[mixed >> 56];
+  const uint64_t generation = sadb().generation();
+  if (flow.generation == generation && flow.ports == ports && flow.protocol == packet.protocol &&
+      flow.family == packet.family && flow.hasPorts == packet.hasPorts && flow.source == packet.source &&
+      flow.destination == packet.destination) {
+    return flow;
+  }
+  flow = {generation,      packet.source,   packet.destination,     ports,  packet.family,
+          packet.protocol, packet.hasPorts, sadb().policy(packet), nullptr};
+  if (flow.policy != nullptr && flow.policy->hasOutbound) flow.sa = sadb().outbound(flow.policy->outbound);
+  return flow;
+}
+
+void Outbound::seal(SaOutbound& sa, const SuperPacket& super, uint8_t nextHeader, uint64_t nowMs) {
+  const CipherShape& shape = sa.cipher->shape;
+  if (espLength(shape, segmentLength(super, 0)) > kMaxDatagram) {
+    countDrop(Drop::tooBig, super.count);
+    return;
+  }
+  uint64_t sequence = 0;
+  const uint32_t granted = sa.takeSequence(super.count, &sequence);
+  if (granted < super.count) countDrop(Drop::seqExhausted, super.count - granted);
+
+  uint32_t sealed = 0;
+  uint64_t bytes = 0;
+  {
+    std::lock_guard<std::mutex> guard(sa.lock);
+    for (uint32_t i = 0; i < granted; ++i, ++sequence) {
+      const uint32_t inner = segmentLength(super, i);
+      const size_t length = espLength(shape, inner);
+      uint8_t* packet = transmitter_.reserve(length);
+      if (packet == nullptr) {
+        // Tiny segments outgrow the slab: send what there is. A blocked socket costs the rest of this super-packet.
+        if (!transmitter_.flush()) {
+          countDrop(Drop::sendFailed, granted - i);
+          break;
+        }
+        packet = transmitter_.reserve(length);
+      }
+      writeSegment(super, i, packet + espHeadroom(shape));
+      frameEsp(packet, shape, sa.spi, static_cast<uint32_t>(sequence), inner, nextHeader);
+      writeIv(packet + kEspHeaderLength, shape, sequence);
+      if (!sa.cipher->seal(packet, length, static_cast<uint32_t>(sequence >> 32))) {
+        countDrop(Drop::sendFailed);
+        continue;
+      }
+      transmitter_.commit(sa.path, length);
+      ++sealed;
+      bytes += inner;
+    }
+  }
+  if (sealed != 0) sa.counters.add(sealed, bytes, nowMs);
+  if (sa.softLimitReached()) events_.push({ShardEvent::Type::softLimit, sa.handle, {}});
+}
+
+void Outbound::writeIv(uint8_t* iv, const CipherShape& shape, uint64_t sequence) {
+  if (shape.counterIv) {
+    store64(iv, sequence);
+    return;
+  }
+  // CBC wants an unpredictable IV (RFC 3602 §3): drawn in bulk, one call for 64 packets.
+  if (ivLeft_ < shape.ivLength) {
+    if (!randomBytes(ivPool_, sizeof ivPool_)) __builtin_trap();
+    ivLeft_ = sizeof ivPool_;
+  }
+  memcpy(iv, ivPool_ + sizeof ivPool_ - ivLeft_, shape.ivLength);
+  ivLeft_ -= shape.ivLength;
+}
+
+void Outbound::acquire(Policy& policy, uint64_t nowMs) {
+  int64_t last = policy.lastAcquireMs.load(std::memory_order_relaxed);
+  const int64_t now = static_cast<int64_t>(nowMs);
+  if (now - last < static_cast<int64_t>(kAcquireIntervalMs)) return;
+  if (policy.lastAcquireMs.compare_exchange_strong(last, now, std::memory_order_relaxed)) {
+    events_.push({ShardEvent::Type::acquire, policy.id, {}});
+  }
+}
+
+}  // namespace tsvpn

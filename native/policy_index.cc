@@ -1,0 +1,113 @@
+// Ranges to prefixes, and the hash tables over them. Runs under the database's lock: exclusive to change, shared to find.
+#include "policy_index.h"
+
+#include <algorithm>
+#include <functional>
+
+namespace tsvpn {
+namespace {
+
+Address lowBits(int count) {
+  if (count == 0) return {0, 0};
+  if (count >= 128) return {~uint64_t{0}, ~uint64_t{0}};
+  if (count > 64) return {~uint64_t{0} >> (128 - count), ~uint64_t{0}};
+  return {0, ~uint64_t{0} >> (64 - count)};
+}
+
+Address maskTo(const Address& a, int freeBits) {
+  const Address low = lowBits(freeBits);
+  return {a.high & ~low.high, a.low & ~low.low};
+}
+
+Address endOf(const Address& start, int freeBits) {
+  const Address low = lowBits(freeBits);
+  return {start.high | low.high, start.low | low.low};
+}
+
+/** Calls `use(prefix, freeBits)` for the fewest prefixes that make up the range: at most 2 × width of them. */
+template <class Use>
+void eachPrefix(const Selector& s, Use use) {
+  const int width = s.family == 4 ? 32 : 128;
+  Address at = s.start;
+  while (at <= s.end) {
+    int freeBits = 0;
+    while (freeBits < width && maskTo(at, freeBits + 1) == at && endOf(at, freeBits + 1) <= s.end) ++freeBits;
+    use(at, freeBits);
+    const Address last = endOf(at, freeBits);
+    if (s.end <= last) break;
+    at = {last.high + (last.low == ~uint64_t{0} ? 1 : 0), last.low + 1};
+  }
+}
+
+/** Bits in which the ends of a range differ: 0 for one address. */
+int rangeBits(const Selector& s) {
+  const uint64_t high = s.start.high ^ s.end.high, low = s.start.low ^ s.end.low;
+  if (high != 0) return 128 - __builtin_clzll(high);
+  return low == 0 ? 0 : 64 - __builtin_clzll(low);
+}
+
+bool anyPort(const Selector& s) { return s.startPort == 0 && s.endPort == 0xffff; }
+
+int rankOf(const Selector& local, const Selector& remote) {
+  const bool anyProtocol = local.protocol == 0 && remote.protocol == 0;
+  return rangeBits(local) * 4 + (anyProtocol ? 2 : 0) + (anyPort(local) && anyPort(remote) ? 1 : 0);
+}
+
+}  // namespace
+
+void PolicyIndex::insert(Policy* policy) {
+  for (const Selector& remote : policy->remote) {
+    Family& f = family(remote.family);
+    const int width = remote.family == 4 ? 32 : 128;
+    for (const Selector& local : policy->local) {
+      if (local.family != remote.family) continue;
+      const Entry entry{policy, &remote, &local, rankOf(local, remote)};
+      eachPrefix(remote, [&](const Address& prefix, int freeBits) {
+        const int length = width - freeBits;
+        if (f.byLength[length].empty()) {
+          f.lengths.insert(std::lower_bound(f.lengths.begin(), f.lengths.end(), length, std::greater<int>()), length);
+        }
+        std::vector<Entry>& bucket = f.byLength[length][prefix];
+        const auto place = std::upper_bound(bucket.begin(), bucket.end(), entry,
+                                            [](const Entry& a, const Entry& b) { return a.rank < b.rank; });
+        bucket.insert(place, entry);
+      });
+    }
+  }
+}
+
+void PolicyIndex::remove(Policy* policy) {
+  for (const Selector& remote : policy->remote) {
+    Family& f = family(remote.family);
+    const int width = remote.family == 4 ? 32 : 128;
+    eachPrefix(remote, [&](const Address& prefix, int freeBits) {
+      const int length = width - freeBits;
+      const auto at = f.byLength[length].find(prefix);
+      if (at == f.byLength[length].end()) return;
+      std::vector<Entry>& bucket = at->second;
+      bucket.erase(std::remove_if(bucket.begin(), bucket.end(), [&](const Entry& e) { return e.policy == policy; }),
+                   bucket.end());
+      if (!bucket.empty()) return;
+      f.byLength[length].erase(at);
+      if (f.byLength[length].empty()) f.lengths.erase(std::find(f.lengths.begin(), f.lengths.end(), length));
+    });
+  }
+}
+
+Policy* PolicyIndex::find(const InnerPacket& packet) const {
+  const Family& f = packet.family == 4 ? v4_ : v6_;
+  const int width = packet.family == 4 ? 32 : 128;
+  for (const int length : f.lengths) {
+    const auto at = f.byLength[length].find(maskTo(packet.destination, width - length));
+    if (at == f.byLength[length].end()) continue;
+    for (const Entry& entry : at->second) {
+      if (selectorMatches(*entry.local, packet, packet.source, packet.sourcePort) &&
+          selectorMatches(*entry.remote, packet, packet.destination, packet.destinationPort)) {
+        return entry.policy;
+      }
+    }
+  }
+  return nullptr;
+}
+
+}  // namespace tsvpn

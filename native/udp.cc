@@ -1,0 +1,102 @@
+// Linux UDP sockets for IKE and for UDP-encapsulated ESP (RFC 3948).
+#include "udp.h"
+
+#include <arpa/inet.h>
+#include <linux/filter.h>
+#include <netinet/udp.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#ifndef UDP_GRO
+#define UDP_GRO 104
+#endif
+
+namespace tsvpn {
+namespace {
+
+// Implementation: an ESP socket must hold what arrives while its thread is not scheduled (a few milliseconds at
+// 10 Gbit/s); an IKE socket a burst of handshakes.
+constexpr int kEspBuffer = 8 << 20, kIkeBuffer = 1 << 20;
+
+bool set(int fd, int level, int option, int value) { return setsockopt(fd, level, option, &value, sizeof value) == 0; }
+
+/** Beyond the system's limit where we are allowed to, up to it otherwise. */
+void setBuffer(int fd, int forced, int plain, int octets) {
+  if (!set(fd, SOL_SOCKET, forced, octets)) set(fd, SOL_SOCKET, plain, octets);
+}
+
+SysResult fail(int fd, const char* syscall) {
+  const int error = errno;
+  close(fd);
+  return {error, syscall};
+}
+
+}  // namespace
+
+SysResult openUdp(const UdpOptions& o, int* out) {
+  const bool v4 = o.family == 4;
+  const int fd = socket(v4 ? AF_INET : AF_INET6, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd < 0) return {errno, "socket"};
+  if (o.reusePort && !set(fd, SOL_SOCKET, SO_REUSEPORT, 1)) return fail(fd, "SO_REUSEPORT");
+  if (o.mark != 0 && !set(fd, SOL_SOCKET, SO_MARK, static_cast<int>(o.mark))) return fail(fd, "SO_MARK");
+  if (v4) {
+    // DF off: an outer packet above the path MTU is fragmented instead of lost, and a stale or forged PMTU cannot make
+    // sends fail. UDP_SEGMENT still works while a segment fits.
+    set(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DONT);
+    if (!o.esp && !set(fd, IPPROTO_IP, IP_PKTINFO, 1)) return fail(fd, "IP_PKTINFO");
+  } else {
+    if (!set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1)) return fail(fd, "IPV6_V6ONLY");
+    set(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_DONT);
+    if (!o.esp && !set(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1)) return fail(fd, "IPV6_RECVPKTINFO");
+  }
+  // Without UDP_GRO the shard still works, packet by packet.
+  if (o.esp) set(fd, SOL_UDP, UDP_GRO, 1);
+  setBuffer(fd, SO_RCVBUFFORCE, SO_RCVBUF, o.esp ? kEspBuffer : kIkeBuffer);
+  setBuffer(fd, SO_SNDBUFFORCE, SO_SNDBUF, o.esp ? kEspBuffer : kIkeBuffer);
+  const socklen_t length = v4 ? sizeof(sockaddr_in) : sizeof(sockaddr_in6);
+  if (bind(fd, &o.local.base, length) < 0) return fail(fd, "bind");
+  *out = fd;
+  return {0, nullptr};
+}
+
+SysResult attachSteering(int fd, uint32_t shards) {
+  // The program sees the UDP payload; a load beyond its end returns 0, which is the main thread's index.
+  sock_filter program[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0),           // A = first word: SPI, or the non-ESP marker 0
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 3, 0),    // marker: return 0
+      BPF_STMT(BPF_ALU | BPF_MOD | BPF_K, shards),     //
+      BPF_STMT(BPF_ALU | BPF_ADD | BPF_K, 1),          //
+      BPF_STMT(BPF_RET | BPF_A, 0),                    // 1 + SPI mod shards
+      BPF_STMT(BPF_RET | BPF_K, 0),
+  };
+  const sock_fprog filter = {sizeof program / sizeof program[0], program};
+  if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &filter, sizeof filter) < 0) {
+    return {errno, "SO_ATTACH_REUSEPORT_CBPF"};
+  }
+  return {0, nullptr};
+}
+
+bool parseAddress(const char* text, uint8_t family, uint16_t port, SocketAddress* out) {
+  *out = {};
+  if (family == 4) {
+    out->v4.sin_family = AF_INET;
+    out->v4.sin_port = htons(port);
+    return inet_pton(AF_INET, text, &out->v4.sin_addr) == 1;
+  }
+  out->v6.sin6_family = AF_INET6;
+  out->v6.sin6_port = htons(port);
+  return inet_pton(AF_INET6, text, &out->v6.sin6_addr) == 1;
+}
+
+uint16_t formatAddress(const SocketAddress& a, char out[kAddressText]) {
+  if (a.base.sa_family == AF_INET) {
+    inet_ntop(AF_INET, &a.v4.sin_addr, out, kAddressText);
+    return ntohs(a.v4.sin_port);
+  }
+  inet_ntop(AF_INET6, &a.v6.sin6_addr, out, kAddressText);
+  return ntohs(a.v6.sin6_port);
+}
+
+}  // namespace tsvpn

@@ -1,0 +1,29 @@
+// UDP sockets: opening, the reuseport steering program, and address conversion. Datagrams are the shard's and ike_socket's.
+#pragma once
+#include <cstddef>
+
+#include "path.h"
+#include "tun.h"
+
+namespace tsvpn {
+
+struct UdpOptions {
+  uint8_t family;
+  SocketAddress local;
+  uint32_t mark;
+  bool reusePort;
+  bool esp;
+};
+
+SysResult openUdp(const UdpOptions& options, int* fd);
+
+/** See attachSteering in src/io/native.ts. */
+SysResult attachSteering(int fd, uint32_t shards);
+
+/** @returns false unless `text` is an address of that family */
+bool parseAddress(const char* text, uint8_t family, uint16_t port, SocketAddress* out);
+constexpr size_t kAddressText = 46;
+/** @returns port in host order */
+uint16_t formatAddress(const SocketAddress& address, char out[kAddressText]);
+
+}  // namespace tsvpn
