@@ -1,0 +1,145 @@
+/** Key exchange: both sides agree, invalid public values give no secret, the MODP primes are those of the RFCs. */
+import { createHash, getDiffieHellman } from 'node:crypto'
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { allKe, ke } from '../../src/crypto/registry.ts'
+import type { KeAlgorithm } from '../../src/crypto/types.ts'
+import type { Rng } from '../../src/env.ts'
+import { KE } from '../../src/wire/iana.ts'
+
+/** Octets out of SHA-256 over a seed and a counter: the same on every run. */
+function seeded(seed: string): Rng {
+  let n = 0
+  return {
+    bytes(length) {
+      const out = new Uint8Array(length)
+      for (let at = 0; at < length; at += 32) {
+        out.set(
+          createHash('sha256')
+            .update(`${seed}/${n++}`)
+            .digest()
+            .subarray(0, length - at),
+          at,
+        )
+      }
+      return out
+    },
+  }
+}
+
+const known = (id: number): KeAlgorithm => {
+  const a = ke(id)
+  if (a === undefined) throw new Error(`no key exchange ${id}`)
+  return a
+}
+
+describe.each(allKe())('$name of $provider', (a) => {
+  const alice = a.generatePrivate(seeded('alice'))
+  const bob = a.generatePrivate(seeded('bob'))
+  const peerPublic = a.publicFrom(bob)
+
+  it('gives both sides one secret of fixed length', () => {
+    const secret = a.sharedSecret(alice, peerPublic)
+    expect(peerPublic).toHaveLength(a.publicLength)
+    expect(secret).toHaveLength(a.secretLength)
+    expect(a.sharedSecret(bob, a.publicFrom(alice))).toEqual(secret)
+    expect(secret?.constructor).toBe(Uint8Array)
+    expect(peerPublic.constructor).toBe(Uint8Array)
+  })
+
+  it('THREATS 5, 6: no secret for a public value of another length', () => {
+    for (const wrong of [0, 1, a.publicLength - 1, a.publicLength + 1, 2 * a.publicLength]) {
+      expect(a.sharedSecret(alice, new Uint8Array(wrong).fill(9)), `${wrong} octets`).toBeUndefined()
+    }
+  })
+
+  it('THREATS 5, 6, 7: no secret for zeros', () => {
+    expect(a.sharedSecret(alice, new Uint8Array(a.publicLength))).toBeUndefined()
+  })
+
+  it('throws for a private key of the wrong length: that is ours', () => {
+    expect(() => a.sharedSecret(new Uint8Array(3), peerPublic)).toThrow(RangeError)
+    expect(() => a.publicFrom(new Uint8Array(3))).toThrow(RangeError)
+  })
+})
+
+describe('MODP', () => {
+  /** floor(2^bits * π) by Machin's formula, with 64 guard bits. */
+  function piTimesPowerOf2(bits: number): bigint {
+    const one = 1n << BigInt(bits + 64)
+    const arctanOfInverse = (x: bigint) => {
+      let term = one / x
+      let sum = term
+      for (let n = 3n, sign = -1n; term > 0n; n += 2n, sign = -sign) {
+        term /= x * x
+        sum += (sign * term) / n
+      }
+      return sum
+    }
+    return (4n * (4n * arctanOfInverse(5n) - arctanOfInverse(239n))) >> 64n
+  }
+
+  // p = 2^n - 2^(n-64) - 1 + 2^64 * ( [2^(n-130) π] + k ): RFC 7296 appendix B.2 and RFC 3526 §2 to §5 print k.
+  const PRIMES: readonly [id: number, n: number, k: bigint, group: string][] = [
+    [KE.MODP_1024, 1024, 129093n, 'modp2'],
+    [KE.MODP_1536, 1536, 741804n, 'modp5'],
+    [KE.MODP_2048, 2048, 124476n, 'modp14'],
+    [KE.MODP_3072, 3072, 1690314n, 'modp15'],
+    [KE.MODP_4096, 4096, 240904n, 'modp16'],
+  ]
+  const primeOf = (n: number, k: bigint) =>
+    (1n << BigInt(n)) - (1n << BigInt(n - 64)) - 1n + ((piTimesPowerOf2(n - 130) + k) << 64n)
+  const octets = (value: bigint, length: number) =>
+    Uint8Array.from(Buffer.from(value.toString(16).padStart(2 * length, '0'), 'hex'))
+
+  it.each(PRIMES)('group %i is the prime of the formula over %i bits', (_, n, k, group) => {
+    expect(getDiffieHellman(group).getPrime('hex')).toBe(primeOf(n, k).toString(16))
+  })
+
+  it.each(PRIMES)('THREATS 5: group %i refuses y in {0, 1, p-1, p, p+1, all ones}, takes 2^2', (id, n, k) => {
+    const a = known(id)
+    const p = primeOf(n, k)
+    const x = a.generatePrivate(seeded('x'))
+    for (const y of [0n, 1n, p - 1n, p, p + 1n, (1n << BigInt(n)) - 1n]) {
+      expect(a.sharedSecret(x, octets(y, a.publicLength))).toBeUndefined()
+    }
+    expect(a.sharedSecret(x, octets(4n, a.publicLength))).toHaveLength(a.secretLength)
+  })
+
+  it('pads short results on the left', () => {
+    const a = known(KE.MODP_2048)
+    const three = new Uint8Array(a.generatePrivate(seeded('x')).length)
+    three[three.length - 1] = 3
+    expect(a.publicFrom(three)).toEqual(octets(8n, 256))
+    expect(a.sharedSecret(three, octets(4n, 256))).toEqual(octets(64n, 256))
+  })
+
+  it('marks the small groups', () => {
+    expect(
+      allKe()
+        .filter((a) => a.optIn)
+        .map((a) => a.id),
+    ).toEqual([KE.MODP_1536, KE.MODP_1024])
+  })
+})
+
+describe('ECP', () => {
+  it('draws again when the source gives no scalar, and gives up on a source that never does', () => {
+    const a = known(KE.ECP_256)
+    const draws = [new Uint8Array(32).fill(0xff), new Uint8Array(32), new Uint8Array(32).fill(7)]
+    expect(a.generatePrivate({ bytes: () => draws.shift() ?? new Uint8Array(32) })).toEqual(new Uint8Array(32).fill(7))
+    expect(() => a.generatePrivate({ bytes: (n) => new Uint8Array(n).fill(0xff) })).toThrow(RangeError)
+  })
+
+  it('THREATS 6: refuses a point with one bit changed', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 0, max: 64 * 8 - 1 }), (bit) => {
+        const a = known(KE.ECP_256)
+        const point = a.publicFrom(a.generatePrivate(seeded('p')))
+        point[bit >> 3] = (point[bit >> 3] ?? 0) ^ (1 << (bit & 7))
+        expect(a.sharedSecret(a.generatePrivate(seeded('q')), point)).toBeUndefined()
+      }),
+      { numRuns: 50 },
+    )
+  })
+})

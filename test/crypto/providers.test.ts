@@ -1,0 +1,121 @@
+/** node:crypto and noble agree on random inputs, and an altered input never opens. */
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { allEncr, allInteg, allKe, allPrf } from '../../src/crypto/registry.ts'
+
+/** The two providers of each algorithm. */
+function pairs<T extends { readonly name: string; readonly provider: string }>(all: readonly T[]) {
+  return all.flatMap((node) => {
+    const noble = all.find((a) => a.name === node.name && a.provider === 'noble')
+    return node.provider === 'node' && noble !== undefined ? [{ name: node.name, node, noble }] : []
+  })
+}
+
+const octets = (maxLength: number) => fc.uint8Array({ maxLength })
+const exactly = (n: number) => fc.uint8Array({ minLength: n, maxLength: n })
+
+describe('both providers', () => {
+  it('exist for all but MODP', () => {
+    expect([pairs(allEncr()).length, pairs(allPrf()).length, pairs(allInteg()).length, pairs(allKe()).length]).toEqual([
+      13, 4, 4, 5,
+    ])
+  })
+
+  it.each(pairs(allEncr()))('seal and open $name alike', ({ node, noble }) => {
+    const plaintext = octets(200).map((p) => p.slice(0, p.length - (p.length % node.blockSize)))
+    fc.assert(
+      fc.property(
+        exactly(node.keyLength + node.saltLength),
+        exactly(node.ivLength),
+        node.aead ? octets(40) : fc.constant(new Uint8Array(0)),
+        plaintext,
+        (key, iv, aad, p) => {
+          const sealed = node.seal(key, iv, aad, p)
+          expect(noble.seal(key, iv, aad, p)).toEqual(sealed)
+          expect(sealed.length).toBe(p.length + node.icvLength)
+          if (sealed.length === 0) return
+          expect(node.open(key, iv, aad, sealed)).toEqual(p)
+          expect(noble.open(key, iv, aad, sealed)).toEqual(p)
+        },
+      ),
+      { numRuns: 60 },
+    )
+  })
+
+  it.each(pairs(allEncr().filter((a) => a.aead)))('THREATS 26 one changed bit never opens $name', ({ node, noble }) => {
+    fc.assert(
+      fc.property(exactly(node.keyLength + node.saltLength), octets(16), octets(64), fc.nat(), (key, aad, p, at) => {
+        const iv = new Uint8Array(node.ivLength)
+        const sealed = node.seal(key, iv, aad, p)
+        const bit = at % (8 * sealed.length)
+        sealed[bit >> 3] = (sealed[bit >> 3] ?? 0) ^ (1 << (bit & 7))
+        expect(node.open(key, iv, aad, sealed)).toBeUndefined()
+        expect(noble.open(key, iv, aad, sealed)).toBeUndefined()
+      }),
+      { numRuns: 60 },
+    )
+  })
+
+  it.each(pairs(allPrf()))('compute $name alike', ({ node, noble }) => {
+    fc.assert(
+      fc.property(octets(200), fc.array(octets(100), { maxLength: 4 }), (key, parts) => {
+        expect(noble.compute(key, ...parts)).toEqual(node.compute(key, ...parts))
+      }),
+    )
+  })
+
+  it.each(pairs(allInteg()))('compute $name alike', ({ node, noble }) => {
+    fc.assert(
+      fc.property(exactly(node.keyLength), octets(300), (key, data) => {
+        expect(noble.compute(key, data)).toEqual(node.compute(key, data))
+        expect(node.compute(key, data)).toHaveLength(node.icvLength)
+      }),
+    )
+  })
+
+  it.each(pairs(allKe()))('exchange keys alike: $name', ({ node, noble }) => {
+    const privateKey = exactly(node.secretLength).map((k) => {
+      // Below the order of P-521, and no harm to the others.
+      k[0] = 0
+      k[k.length - 1] = 1
+      return k
+    })
+    fc.assert(
+      fc.property(privateKey, privateKey, (a, b) => {
+        const bPublic = node.publicFrom(b)
+        expect(noble.publicFrom(b)).toEqual(bPublic)
+        const secret = node.sharedSecret(a, bPublic)
+        expect(secret).toBeDefined()
+        expect(noble.sharedSecret(a, bPublic)).toEqual(secret)
+      }),
+      { numRuns: 10 },
+    )
+  })
+})
+
+describe.each(allEncr())('misuse of $name of $provider', (a) => {
+  const key = new Uint8Array(a.keyLength + a.saltLength)
+  const iv = new Uint8Array(a.ivLength)
+  const none = new Uint8Array(0)
+  const block = new Uint8Array(a.blockSize)
+
+  it('throws RangeError for a key or IV of the wrong length', () => {
+    expect(() => a.seal(key.subarray(1), iv, none, block)).toThrow(RangeError)
+    expect(() => a.seal(key, iv.subarray(1), none, block)).toThrow(RangeError)
+    expect(() => a.open(key.subarray(1), iv, none, block)).toThrow(RangeError)
+    if (!a.aead) {
+      expect(() => a.seal(key, iv, block, block)).toThrow(RangeError)
+      expect(() => a.seal(key, iv, none, block.subarray(1))).toThrow(RangeError)
+    }
+  })
+
+  it('opens nothing that is too short, and gives arrays of their own', () => {
+    expect(a.open(key, iv, none, new Uint8Array(a.aead ? a.icvLength - 1 : a.blockSize - 1))).toBeUndefined()
+    const sealed = a.seal(key, iv, none, block)
+    const opened = a.open(key, iv, none, sealed)
+    for (const out of [sealed, opened]) {
+      expect(out?.constructor).toBe(Uint8Array)
+      expect(out?.byteOffset).toBe(0)
+    }
+  })
+})
