@@ -1,6 +1,6 @@
 /** Where commands write, and how they end: stdout for results, stderr for what went wrong, exit codes for scripts. */
 import { type ErrorCode, TsvpnError } from '../errors.ts'
-import { printable, type Style, tint } from './format.ts'
+import { count, printable, type Style, tint } from './format.ts'
 
 export const EXIT = { ok: 0, failed: 1, usage: 2, notRunning: 3 } as const
 
@@ -66,7 +66,13 @@ export function reportError(error: unknown, options: GlobalOptions): void {
     tell(`${tint(style, 'red', 'error:')} ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`)
     return
   }
-  tell(`${tint(style, 'red', 'error:')} ${printable(known.message)}`)
+  const diagnostics = diagnosticsOf(known)
+  if (diagnostics === undefined) tell(`${tint(style, 'red', 'error:')} ${printable(known.message)}`)
+  else {
+    // Each line alone, so that editors find file, line and column at its start.
+    tell(printable(known.message))
+    tell(`${tint(style, 'red', 'error:')} ${count(diagnostics.length, 'mistake')}; nothing was started`)
+  }
   if (known.hint !== undefined) tell(printable(known.hint).replaceAll(/^/gm, '  '))
 }
 
@@ -76,6 +82,11 @@ export function toJsonError(error: unknown): JsonError {
     return { error: { code: 'TSVPN_INTERNAL', message, hint: null } }
   }
   const { code, message, hint = null } = error
-  const diagnostics = 'diagnostics' in error && Array.isArray(error.diagnostics) ? error.diagnostics : undefined
+  const diagnostics = diagnosticsOf(error)
   return { error: { code, message, hint, ...(diagnostics === undefined ? {} : { diagnostics }) } }
+}
+
+/** Looked at by shape: this file does not load the configuration code. */
+function diagnosticsOf(error: TsvpnError): readonly object[] | undefined {
+  return 'diagnostics' in error && Array.isArray(error.diagnostics) ? error.diagnostics : undefined
 }

@@ -26,7 +26,7 @@ const SYNTAX: Readonly<Record<string, string>> = {
   BAD_ALIAS: 'an alias (*name) without a name',
   BAD_DIRECTIVE: 'a line that begins with % is read as a directive; put text that begins with % in quotes',
   BAD_DQ_ESCAPE: 'a backslash in double quotes begins an escape that does not exist; use single quotes',
-  BAD_INDENT: 'the indentation does not match the lines above',
+  BAD_INDENT: 'the indentation does not match the lines above, or a closing ] or } is missing',
   BAD_PROP_ORDER: 'an anchor or tag stands in the wrong place',
   BAD_SCALAR_START: 'a value cannot begin with this character; put it in quotes',
   BLOCK_AS_IMPLICIT_KEY: 'a nested list or mapping cannot stand on the line of its key',
@@ -61,9 +61,11 @@ export function parseSource(text: string, file: string): Source | readonly Diagn
     return { line: Math.max(line, 1), column: Math.max(col, 1) }
   }
   try {
-    const doc = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: true, logLevel: 'silent' })
-    if (doc.errors.length > 0) {
-      return doc.errors.slice(0, 20).map((e) => fault(`not valid YAML: ${SYNTAX[e.code] ?? e.code}`, at(e.pos[0])))
+    const doc = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: true, logLevel: 'error' })
+    // Warnings are about unknown tags and directives: text that was meant otherwise than it is read.
+    const complaints = [...doc.errors, ...doc.warnings]
+    if (complaints.length > 0) {
+      return complaints.slice(0, 20).map((e) => fault(`not valid YAML: ${SYNTAX[e.code] ?? e.code}`, at(e.pos[0])))
     }
     const faults = checkTree(doc).map(({ node, message }) => fault(message, at(node.range?.[0] ?? 0)))
     if (faults.length > 0) return faults
@@ -121,6 +123,8 @@ function findNode(doc: Document.Parsed, path: KeyPath, of: 'key' | 'value' | 'ex
     } else if (isSeq(node) && typeof part === 'number') {
       next = node.items[part] as Node | undefined
     }
+    // A single value may stand for a list of one: it is its own element.
+    if (next === undefined && typeof part === 'number' && isScalar(node)) next = node
     if (next === undefined) return of === 'exact' ? undefined : parentKey(doc, path.slice(0, depth), node)
     node = next
   }
