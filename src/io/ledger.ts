@@ -221,16 +221,20 @@ export class Ledger {
     renameSync(next, this.path)
   }
 
-  /** Undoes everything recorded, then gives up the lock. Synchronous and repeatable: it serves exit handlers too. */
+  /** Undoes everything recorded; the lock stays. Synchronous and repeatable: it serves exit handlers too. */
   undoAll(): readonly string[] {
     const problems = undo(this.#state)
     this.#state = { ...this.#state, rules: [], throwRoutes: [] }
+    return problems
+  }
+
+  /** Gives up the lock. What `undoAll` has not undone is then nobody's. */
+  release(): void {
     try {
       unlinkSync(this.path)
     } catch {
-      // Somebody removed the file; the work it listed is undone.
+      // Somebody removed the file: there is no lock to give up.
     }
-    return problems
   }
 }
 

@@ -23,8 +23,8 @@ const ESP_TRAILER = 2
 export const LEAST_MTU = { 4: 576, 6: 1280 } as const
 /** Assumed when the path is unknown: Ethernet. */
 export const DEFAULT_PATH_MTU = 1500
-/** Jumbo and loopback paths: a TUN device takes at most 65,535, and a datagram too. */
-const LARGEST_PATH_MTU = 65_535
+/** Jumbo frames; beyond that (loopback) nothing is gained, since the device hands over 64 KiB at once anyway. */
+const LARGEST_PATH_MTU = 9000
 
 /** @returns octets; 1438 for IPv4 over 1500 with AES-GCM (IV 8, ICV 16, alignment 4) */
 export function innerMtu(pathMtu: number, outerFamily: 4 | 6, esp: EspOverhead): number {

@@ -1,0 +1,142 @@
+/**
+ * Where each peer is: names asked at the start, asked again after every failed attempt, addresses tried in turn. Speaks to
+ * the daemon by callbacks; holds the only timers besides the driver's, and only while a name does not resolve.
+ */
+import type { ConfiguredPeer } from '../config/types.ts'
+import type { Instant } from '../env.ts'
+import { type Resolution, resolveHost } from '../io/resolver.ts'
+import type { Path } from '../sa/child-sa.ts'
+import type { Peers } from './peers.ts'
+
+const DEFAULT_PORT = 500
+const RETRY_FIRST_MS = 1_000
+const RETRY_MAX_MS = 60_000
+
+export interface AddressesOptions {
+  readonly peers: Peers
+  /** Families that we have sockets for. */
+  readonly families: readonly (4 | 6)[]
+  now(): Instant
+  onWarning(text: string): void
+}
+
+/** A new or changed address. `isFirst`: there was none before. */
+export type RemoteSink = (peer: ConfiguredPeer, remote: Path['remote'], isFirst: boolean) => void
+
+interface Entry {
+  readonly peer: ConfiguredPeer
+  readonly host: string
+  readonly port: number
+  candidates: readonly Path['remote'][]
+  /** Index into `candidates`. */
+  next: number
+  failures: number
+  timer: NodeJS.Timeout | undefined
+}
+
+export class Addresses {
+  readonly #options: AddressesOptions
+  readonly #entries = new Map<string, Entry>()
+  #onRemote: RemoteSink = () => {}
+  #isClosed = false
+
+  constructor(peers: readonly ConfiguredPeer[], options: AddressesOptions) {
+    this.#options = options
+    for (const peer of peers) {
+      if (peer.address.kind === 'any') continue
+      const { host, port = DEFAULT_PORT } = peer.address
+      this.#entries.set(peer.name, { peer, host, port, candidates: [], next: 0, failures: 0, timer: undefined })
+    }
+  }
+
+  /** Asks for all names at once. Never rejects: `unresolved` tells who is missing. */
+  async resolveAll(): Promise<void> {
+    await Promise.all(
+      [...this.#entries.values()].map(async (entry) =>
+        this.#accept(entry, await resolveHost(entry.host, this.#options.families)),
+      ),
+    )
+  }
+
+  /** Every address known so far. */
+  get all(): readonly string[] {
+    return [...this.#entries.values()].flatMap((entry) => entry.candidates.map((remote) => remote.address))
+  }
+
+  get unresolved(): readonly string[] {
+    return [...this.#entries.values()].filter((entry) => entry.candidates.length === 0).map((entry) => entry.peer.name)
+  }
+
+  /** Moves addresses without a route behind those with one. */
+  preferReachable(isReachable: (address: string) => boolean): void {
+    for (const entry of this.#entries.values()) {
+      const reachable = entry.candidates.filter((remote) => isReachable(remote.address))
+      const others = entry.candidates.filter((remote) => !isReachable(remote.address))
+      entry.candidates = [...reachable, ...others]
+    }
+  }
+
+  remoteOf(peer: string): Path['remote'] | undefined {
+    const entry = this.#entries.get(peer)
+    return entry?.candidates[entry.next]
+  }
+
+  /** Begins to tell of addresses, and to ask again for names that did not resolve. */
+  begin(onRemote: RemoteSink): void {
+    this.#onRemote = onRemote
+    for (const entry of this.#entries.values()) if (entry.candidates.length === 0) this.#retryLater(entry)
+  }
+
+  /** An attempt failed: next address, and a fresh answer for the name in the meantime. */
+  async attemptFailed(peer: string): Promise<void> {
+    const entry = this.#entries.get(peer)
+    if (entry === undefined || entry.candidates.length === 0) return
+    const before = entry.candidates[entry.next]
+    const following = entry.candidates[(entry.next + 1) % entry.candidates.length]
+    // While it fails the last known addresses stay: the name server may be behind the tunnel.
+    this.#accept(entry, await resolveHost(entry.host, this.#options.families), following?.address)
+    const remote = entry.candidates[entry.next]
+    if (this.#isClosed || remote === undefined || remote.address === before?.address) return
+    this.#onRemote(entry.peer, remote, false)
+  }
+
+  close(): void {
+    this.#isClosed = true
+    for (const entry of this.#entries.values()) clearTimeout(entry.timer)
+  }
+
+  #accept(entry: Entry, answer: Resolution, preferred?: string): void {
+    if (this.#isClosed) return
+    if (!answer.ok) {
+      if (entry.candidates.length > 0) {
+        this.#options.onWarning(`peer ${entry.peer.name}: ${answer.text}; its last address is used`)
+        return
+      }
+      const delay = Math.min(RETRY_FIRST_MS * 2 ** entry.failures++, RETRY_MAX_MS)
+      this.#options.peers.resolveFailed(entry.peer.name, answer.text, this.#options.now() + delay, this.#options.now())
+      return
+    }
+    entry.failures = 0
+    entry.candidates = answer.addresses.map(({ family, address }) => ({ family, address, port: entry.port }))
+    entry.next = Math.max(
+      0,
+      entry.candidates.findIndex((remote) => remote.address === preferred),
+    )
+    const record = this.#options.peers.get(entry.peer.name)
+    if (record !== undefined) record.resolved = entry.candidates.map((remote) => remote.address)
+  }
+
+  #retryLater(entry: Entry): void {
+    const at = this.#options.peers.get(entry.peer.name)?.retryAt ?? this.#options.now() + RETRY_FIRST_MS
+    clearTimeout(entry.timer)
+    entry.timer = setTimeout(() => void this.#retry(entry), Math.max(1, at - this.#options.now()))
+  }
+
+  async #retry(entry: Entry): Promise<void> {
+    this.#accept(entry, await resolveHost(entry.host, this.#options.families))
+    if (this.#isClosed) return
+    const remote = entry.candidates[entry.next]
+    if (remote === undefined) this.#retryLater(entry)
+    else this.#onRemote(entry.peer, remote, true)
+  }
+}

@@ -1,0 +1,203 @@
+/**
+ * Feeds the IKE endpoint and carries its events to the datapath, the peers' states and the user. One direction each:
+ * sockets, shards, names and timers come in as inputs; transmits, SAs and sentences go out.
+ */
+import type { ConfiguredPeer } from '../config/types.ts'
+import type { IkeEndpointApi, IkeEvent, IkeSaSnapshot } from '../ike/api.ts'
+import { now } from '../io/clock.ts'
+import type { ShardEvent } from '../io/native.ts'
+import type { DatagramSink, UdpSockets } from '../io/udp.ts'
+import type { ChildSa, Path } from '../sa/child-sa.ts'
+import type { Datapath } from './datapath.ts'
+import { Driver } from './driver.ts'
+import { admitPeer, installRoutes, type NetworkContext } from './network.ts'
+import { suiteOverhead } from './overhead.ts'
+import type { Peers } from './peers.ts'
+import { messageOf } from './reporter.ts'
+import { selectorTexts } from './status.ts'
+import type { JobRunner } from './types.ts'
+
+export interface ConnectionsOptions extends NetworkContext {
+  readonly endpoint: IkeEndpointApi
+  readonly sockets: UdpSockets
+  readonly datapath: Datapath
+  readonly peers: Peers
+  readonly jobs: JobRunner
+  /** The daemon cannot go on. */
+  onFatal(text: string): void
+}
+
+export class Connections {
+  readonly #options: ConnectionsOptions
+  readonly #driver: Driver
+  #isClosing = false
+  #onQuiet: () => void = () => {}
+
+  constructor(options: ConnectionsOptions) {
+    this.#options = options
+    const { endpoint, sockets, reporter } = options
+    this.#driver = new Driver({
+      endpoint,
+      logger: reporter.logger,
+      now,
+      send: ({ data, local, remote }) => {
+        const outcome = sockets.send(data, remote.family, local.address, local.port, remote.address, remote.port)
+        if (outcome !== 0)
+          reporter.logger.log('warn', 'send failed', { code: outcome, to: remote.address, port: remote.port })
+      },
+      onEvent: (event) => this.#onIkeEvent(event),
+    })
+  }
+
+  get internalErrors(): number {
+    return this.#driver.internalErrors
+  }
+
+  snapshot(): readonly IkeSaSnapshot[] {
+    return this.#options.endpoint.snapshot()
+  }
+
+  /** Calls the peers that are to be up, and those whose names resolve later. */
+  begin(): void {
+    const { config, addresses } = this.#options
+    for (const peer of config.peers) {
+      const remote = addresses.remoteOf(peer.name)
+      if (remote === undefined) continue
+      this.#driver.input('setPeerRemote', (endpoint, time) => endpoint.setPeerRemote(peer.name, remote, time))
+      this.#initiate(peer, remote)
+    }
+    addresses.begin((peer, remote, isFirst) => this.#remoteFound(peer, remote, isFirst))
+  }
+
+  readonly onDatagram: DatagramSink = (data, family, localAddress, localPort, remoteAddress, remotePort) => {
+    const local = { family, address: localAddress, port: localPort }
+    const remote = { family, address: remoteAddress, port: remotePort }
+    this.#driver.input('datagram', (endpoint, time) => endpoint.handleDatagram({ data, local, remote }, time))
+  }
+
+  onShardEvent(event: ShardEvent): void {
+    this.#driver.guard('shard event', () => this.#handleShardEvent(event))
+  }
+
+  /** Deletes every IKE SA. @returns when all peers answered; the caller bounds the wait */
+  shutDown(): Promise<void> {
+    this.#isClosing = true
+    this.#options.addresses.close()
+    this.#driver.input('shutdown', (endpoint, time) => endpoint.shutdown(time))
+    if (this.snapshot().length === 0) return Promise.resolve()
+    return new Promise((resolve) => {
+      this.#onQuiet = resolve
+    })
+  }
+
+  close(): void {
+    this.#isClosing = true
+    this.#driver.close()
+  }
+
+  #initiate(peer: ConfiguredPeer, remote: Path['remote']): void {
+    if (!peer.tunnels.some((tunnel) => tunnel.start === 'up')) return
+    this.#options.peers.connecting(peer.name, remote, now())
+    this.#driver.input('initiate', (endpoint, time) => endpoint.initiate(peer.name, time))
+  }
+
+  #remoteFound(peer: ConfiguredPeer, remote: Path['remote'], isFirst: boolean): void {
+    if (this.#isClosing) return
+    const { host, addresses } = this.#options
+    this.#driver.input('setPeerRemote', (endpoint, time) => endpoint.setPeerRemote(peer.name, remote, time))
+    const isHeldNoMore = !host.areRoutesInstalled && addresses.unresolved.length === 0
+    const ready = isHeldNoMore ? installRoutes(this.#options) : admitPeer(this.#options, remote.address)
+    ready.then(
+      () => {
+        if (isFirst && !this.#isClosing) this.#initiate(peer, remote)
+      },
+      (error: unknown) => this.#options.onFatal(messageOf(error)),
+    )
+  }
+
+  #onIkeEvent(event: IkeEvent): void {
+    const { peers, datapath, addresses, jobs } = this.#options
+    switch (event.kind) {
+      case 'crypto-job':
+        void jobs
+          .run(event.job)
+          .then((result) =>
+            this.#driver.input('completeJob', (endpoint, time) => endpoint.completeJob(event.id, result, time)),
+          )
+        return
+      case 'install-child-sa':
+        this.#install(event)
+        return
+      case 'remove-child-sa':
+        if (datapath.remove(event.id)?.isDown === true) peers.tunnelDown(event.peer, event.tunnel, 'the tunnel is down')
+        return
+      case 'path-changed':
+        datapath.move(event)
+        peers.handle(event, now())
+        return
+      case 'ike-sa-closed':
+        peers.handle(event, now())
+        if (event.retryAt !== undefined && event.peer !== undefined) void addresses.attemptFailed(event.peer)
+        if (this.snapshot().length === 0) this.#onQuiet()
+        return
+      default:
+        peers.handle(event, now())
+    }
+  }
+
+  #install(event: Extract<IkeEvent, { kind: 'install-child-sa' }>): void {
+    const { datapath, peers } = this.#options
+    const { sa } = event
+    if (datapath.install(sa)) {
+      const children = this.snapshot().flatMap((ike) => ike.children)
+      const suite = children.find((child) => child.id === sa.id)?.suite ?? ''
+      const selectors = { local: selectorTexts(sa.localSelectors), remote: selectorTexts(sa.remoteSelectors) }
+      peers.tunnelUp(event, suite, selectors, now())
+    }
+    void this.#adaptMtu(sa)
+  }
+
+  /** The suite or the way may leave less room than was thought at the start. The MTU is never raised while running. */
+  async #adaptMtu({ suite, path }: Pick<ChildSa, 'suite' | 'path'>): Promise<void> {
+    const { host, reporter } = this.#options
+    try {
+      const { address } = path.remote
+      const overhead = suiteOverhead(suite)
+      const pathMtu = (await host.paths([address])).get(address)
+      const mtu = host.mtuFor([{ address, pathMtu, overhead }], overhead)
+      if (mtu >= host.tun.mtu || this.#isClosing) return
+      await host.tun.setMtu(mtu)
+      reporter.logger.log('info', 'mtu lowered', { mtu, peer: address })
+    } catch (error) {
+      reporter.logger.log('warn', 'mtu not adapted', { error: messageOf(error) })
+    }
+  }
+
+  #handleShardEvent(event: ShardEvent): void {
+    const { config, datapath, addresses, reporter } = this.#options
+    switch (event.type) {
+      case 'endpoint-moved': {
+        const { spi, family, address, port } = event
+        const remote = { family, address, port }
+        this.#driver.input('endpoint-moved', (endpoint, time) => endpoint.handleEndpointMoved(spi, remote, time))
+        return
+      }
+      case 'acquire': {
+        const tunnel = datapath.tunnelOfPolicy(event.policy)
+        reporter.logger.log('debug', 'packet for a tunnel that is down', { peer: tunnel?.peer, tunnel: tunnel?.tunnel })
+        return
+      }
+      case 'soft-limit': {
+        // No rekeying yet: a new IKE SA brings a new Child SA.
+        const name = datapath.child(event.handle)?.peer
+        const peer = config.peers.find((candidate) => candidate.name === name)
+        const remote = name === undefined ? undefined : addresses.remoteOf(name)
+        reporter.warn('SOFT_LIMIT', `peer ${name ?? '?'}: the keys of a tunnel are nearly used up`)
+        if (peer !== undefined && remote !== undefined) this.#initiate(peer, remote)
+        return
+      }
+      case 'failed':
+        this.#options.onFatal(`the ${event.what} descriptor failed (${event.code})`)
+    }
+  }
+}

@@ -1,0 +1,228 @@
+/**
+ * Child SAs into the datapath: SA database, policies and counters of the addon. Each configured tunnel has one policy from
+ * start to end; while no Child SA serves it, its packets are dropped. A new Child SA is installed before the policy moves
+ * to it, and the old one goes later: nothing is lost between.
+ */
+import type { IkeEvent } from '../ike/api.ts'
+import type { NativeAddon, NativePath, NativeSelector, SaCounters } from '../io/native.ts'
+import type { ChildSa, Path } from '../sa/child-sa.ts'
+import type { TrafficSelector } from '../sa/traffic-selector.ts'
+
+type SadbAddon = Pick<
+  NativeAddon,
+  | 'addInbound'
+  | 'removeInbound'
+  | 'addOutbound'
+  | 'removeOutbound'
+  | 'setPolicy'
+  | 'removePolicy'
+  | 'setOutboundPath'
+  | 'inboundCounters'
+  | 'outboundCounters'
+>
+
+/** What a tunnel of the configuration looks like from here. */
+export interface TunnelSelectors {
+  readonly peer: string
+  readonly tunnel: string
+  readonly local: readonly TrafficSelector[]
+  readonly remote: readonly TrafficSelector[]
+}
+
+/** A Child SA without its keys. */
+export interface InstalledSa {
+  readonly id: number
+  readonly peer: string
+  readonly tunnel: string
+  readonly inboundSpi: number
+  readonly outboundSpi: number
+  readonly local: readonly TrafficSelector[]
+  readonly remote: readonly TrafficSelector[]
+}
+
+export interface Totals {
+  readonly packets: bigint
+  readonly bytes: bigint
+  /** CLOCK_BOOTTIME milliseconds; 0 for none. */
+  readonly lastMs: number
+}
+
+const NONE: Totals = { packets: 0n, bytes: 0n, lastMs: 0 }
+
+const add = (total: Totals, more: SaCounters | undefined): Totals =>
+  more === undefined
+    ? total
+    : {
+        packets: total.packets + more.packets,
+        bytes: total.bytes + more.bytes,
+        lastMs: Math.max(total.lastMs, more.lastMs),
+      }
+
+const key = (peer: string, tunnel: string) => `${peer}\0${tunnel}`
+
+interface Slot {
+  readonly policy: number
+  readonly configured: TunnelSelectors
+  /** Oldest first; the last one carries the traffic. */
+  installed: InstalledSa[]
+  /** Of Child SAs that are gone. */
+  pastIn: Totals
+  pastOut: Totals
+}
+
+export const selectorsToNative = (selectors: readonly TrafficSelector[]): NativeSelector[] =>
+  selectors.map(({ family, startAddress, endAddress, ipProtocol, startPort, endPort }) => ({
+    family,
+    startAddress,
+    endAddress,
+    ipProtocol,
+    startPort,
+    endPort,
+  }))
+
+export function pathToNative(path: Path): NativePath {
+  const isAny = path.local.address === '0.0.0.0' || path.local.address === '::'
+  return {
+    family: path.remote.family,
+    localAddress: isAny ? '' : path.local.address,
+    remoteAddress: path.remote.address,
+    remotePort: path.remote.port,
+  }
+}
+
+export class Datapath {
+  readonly #addon: SadbAddon
+  readonly #slots = new Map<string, Slot>()
+  readonly #byPolicy = new Map<number, Slot>()
+  readonly #byChild = new Map<number, { slot: Slot; sa: InstalledSa }>()
+
+  /** Sets a dropping policy for every tunnel. */
+  constructor(addon: SadbAddon, tunnels: readonly TunnelSelectors[]) {
+    this.#addon = addon
+    for (const [index, configured] of tunnels.entries()) {
+      const slot: Slot = { policy: index + 1, configured, installed: [], pastIn: NONE, pastOut: NONE }
+      this.#slots.set(key(configured.peer, configured.tunnel), slot)
+      this.#byPolicy.set(slot.policy, slot)
+      this.#applyPolicy(slot)
+    }
+  }
+
+  /**
+   * Installs and wipes the keys. @throws Error of the addon, with nothing half installed
+   * @returns true when the tunnel carried nothing before
+   */
+  install(sa: ChildSa): boolean {
+    const slot = this.#slots.get(key(sa.peer, sa.tunnel))
+    try {
+      if (slot === undefined) throw new RangeError(`no tunnel ${sa.tunnel} of peer ${sa.peer}`)
+      const { encr, encrKeyBits, integ, esn } = sa.suite
+      const path = pathToNative(sa.path)
+      const local = selectorsToNative(sa.localSelectors)
+      const remote = selectorsToNative(sa.remoteSelectors)
+      const keys = (direction: ChildSa['inboundKeys']) => ({
+        encr,
+        encrKeyBits,
+        integ,
+        esn,
+        encrKey: direction.encr,
+        integKey: direction.integ,
+      })
+      this.#addon.addInbound({
+        ...keys(sa.inboundKeys),
+        spi: sa.inboundSpi,
+        replayWindow: sa.replayWindow,
+        local,
+        remote,
+        path,
+      })
+      try {
+        this.#addon.addOutbound({ ...keys(sa.outboundKeys), handle: sa.id, spi: sa.outboundSpi, path })
+      } catch (error) {
+        this.#addon.removeInbound(sa.inboundSpi)
+        throw error
+      }
+    } finally {
+      for (const { encr, integ } of [sa.inboundKeys, sa.outboundKeys]) {
+        encr.fill(0)
+        integ.fill(0)
+      }
+    }
+    const wasDown = slot.installed.length === 0
+    const { id, peer, tunnel, inboundSpi, outboundSpi, localSelectors: local, remoteSelectors: remote } = sa
+    const installed: InstalledSa = { id, peer, tunnel, inboundSpi, outboundSpi, local, remote }
+    slot.installed = [...slot.installed, installed]
+    this.#byChild.set(id, { slot, sa: installed })
+    this.#applyPolicy(slot)
+    return wasDown
+  }
+
+  /** @returns what was removed and whether its tunnel is now down; undefined when there was none of that id */
+  remove(id: number): { readonly sa: InstalledSa; readonly isDown: boolean } | undefined {
+    const entry = this.#byChild.get(id)
+    if (entry === undefined) return undefined
+    const { slot, sa } = entry
+    this.#byChild.delete(id)
+    slot.installed = slot.installed.filter((other) => other.id !== id)
+    this.#applyPolicy(slot)
+    slot.pastIn = add(slot.pastIn, this.#addon.inboundCounters(sa.inboundSpi))
+    slot.pastOut = add(slot.pastOut, this.#addon.outboundCounters(id))
+    this.#addon.removeOutbound(id)
+    this.#addon.removeInbound(sa.inboundSpi)
+    return { sa, isDown: slot.installed.length === 0 }
+  }
+
+  move(event: Extract<IkeEvent, { kind: 'path-changed' }>): void {
+    const path = pathToNative(event.path)
+    for (const id of event.childIds) if (this.#byChild.has(id)) this.#addon.setOutboundPath(id, path)
+  }
+
+  /** Removes every SA and policy. */
+  clear(): void {
+    for (const id of [...this.#byChild.keys()]) this.remove(id)
+    for (const policy of this.#byPolicy.keys()) this.#addon.removePolicy(policy)
+  }
+
+  /** The Child SA that carries a tunnel's traffic. */
+  current(peer: string, tunnel: string): InstalledSa | undefined {
+    return this.#slots.get(key(peer, tunnel))?.installed.at(-1)
+  }
+
+  /** Tunnel of a policy, for `acquire`. */
+  tunnelOfPolicy(policy: number): TunnelSelectors | undefined {
+    return this.#byPolicy.get(policy)?.configured
+  }
+
+  /** @returns undefined when that Child SA is not installed */
+  child(id: number): InstalledSa | undefined {
+    return this.#byChild.get(id)?.sa
+  }
+
+  /** CLOCK_BOOTTIME milliseconds of the last authenticated packet; undefined for none. */
+  lastInboundMs(id: number): number | undefined {
+    const sa = this.#byChild.get(id)?.sa
+    const lastMs = sa === undefined ? 0 : (this.#addon.inboundCounters(sa.inboundSpi)?.lastMs ?? 0)
+    return lastMs === 0 ? undefined : lastMs
+  }
+
+  /** Sums over all Child SAs that a tunnel ever had. */
+  totals(peer: string, tunnel: string): { readonly inbound: Totals; readonly outbound: Totals } {
+    const slot = this.#slots.get(key(peer, tunnel))
+    let inbound = slot?.pastIn ?? NONE
+    let outbound = slot?.pastOut ?? NONE
+    for (const sa of slot?.installed ?? []) {
+      inbound = add(inbound, this.#addon.inboundCounters(sa.inboundSpi))
+      outbound = add(outbound, this.#addon.outboundCounters(sa.id))
+    }
+    return { inbound, outbound }
+  }
+
+  #applyPolicy(slot: Slot): void {
+    const sa = slot.installed.at(-1)
+    this.#addon.setPolicy({
+      id: slot.policy,
+      local: selectorsToNative(sa?.local ?? slot.configured.local),
+      remote: selectorsToNative(sa?.remote ?? slot.configured.remote),
+      outbound: sa?.id ?? null,
+    })
+  }
+}

@@ -1,0 +1,178 @@
+/**
+ * Everything done to the host: lock, TUN device, sockets, routing. Set up in order, taken down in reverse, each step
+ * recorded before it is done (io/ledger.ts). Sees prefixes and ports; the meaning of a tunnel is the daemon's.
+ */
+import { getServers } from 'node:dns'
+import { readFileSync } from 'node:fs'
+import type { Config } from '../config/types.ts'
+import { TsvpnError } from '../errors.ts'
+import { Ledger } from '../io/ledger.ts'
+import { DEFAULT_PATH_MTU, type EspOverhead, innerMtu, pathMtus } from '../io/mtu.ts'
+import type { NativeAddon } from '../io/native.ts'
+import { familyOf, hostAddresses, insideAny, splitPrefix } from '../io/prefix.ts'
+import { pickNumbers, planRoutes, type RouteRequest, Routes, type RoutingNumbers } from '../io/routes.ts'
+import { strictInterfaces } from '../io/rp-filter.ts'
+import { leastMtu, TunDevice } from '../io/tun-device.ts'
+import { hasIpv6, UdpSockets } from '../io/udp.ts'
+import { toPrefixes } from '../sa/selector-text.ts'
+import type { TrafficSelector } from '../sa/traffic-selector.ts'
+
+const CAP_NET_ADMIN = 12n
+
+/** @throws TsvpnError TSVPN_NOT_ROOT */
+export function requireNetAdmin(): void {
+  let effective = 0n
+  try {
+    const match = /^CapEff:\s*([0-9a-f]+)$/m.exec(readFileSync('/proc/self/status', 'latin1'))
+    effective = BigInt(`0x${match?.[1] ?? '0'}`)
+  } catch {
+    return // No /proc: the first privileged call will tell.
+  }
+  if ((effective & (1n << CAP_NET_ADMIN)) === 0n) {
+    throw new TsvpnError('TSVPN_NOT_ROOT', 'interfaces and routes need root (CAP_NET_ADMIN)', {
+      hint: 'run it with sudo',
+    })
+  }
+}
+
+/** One address that we send to, and what the suite in use there adds. */
+export interface PathDemand {
+  readonly address: string
+  readonly pathMtu: number | undefined
+  readonly overhead: EspOverhead
+}
+
+const prefixesOf = (selectors: readonly TrafficSelector[]) => selectors.flatMap((selector) => toPrefixes(selector))
+
+export function routeRequests(config: Config): RouteRequest[] {
+  return config.peers.flatMap((peer) =>
+    peer.tunnels.map((tunnel) => ({
+      local: prefixesOf(tunnel.localSelectors),
+      remote: prefixesOf(tunnel.remoteSelectors),
+    })),
+  )
+}
+
+export class Host {
+  readonly ledger: Ledger
+  /** Entries of a dead daemon that were undone. */
+  readonly undone: number
+  readonly numbers: RoutingNumbers
+  readonly tun: TunDevice
+  readonly routes: Routes
+  readonly #config: Config
+  readonly #kernelFamilies: readonly (4 | 6)[]
+  readonly #requests: readonly RouteRequest[]
+  #sockets: UdpSockets | undefined
+  #areRoutesInstalled = false
+
+  private constructor(config: Config, runDir: string, addon: NativeAddon) {
+    this.#config = config
+    this.#kernelFamilies = hasIpv6() ? [4, 6] : [4]
+    this.#requests = routeRequests(config)
+    const { name } = config.interface
+    const opened = Ledger.open(runDir, name, config.name)
+    this.ledger = opened.ledger
+    this.undone = opened.undone
+    try {
+      this.numbers = pickNumbers(name, this.#kernelFamilies)
+      this.tun = new TunDevice(addon, name)
+    } catch (error) {
+      this.ledger.release()
+      throw error
+    }
+    this.routes = new Routes(this.numbers, this.tun.name, this.ledger)
+  }
+
+  /** Takes the lock and opens the device. @throws TsvpnError */
+  static open(config: Config, runDir: string, addon: NativeAddon): Host {
+    return new Host(config, runDir, addon)
+  }
+
+  /** @throws TsvpnError */
+  openSockets(addon: NativeAddon, shards: number): UdpSockets {
+    const { addresses, ikePort, nattPort } = this.#config.listen
+    this.#sockets = UdpSockets.open(addon, { addresses, ikePort, nattPort, mark: this.numbers.mark, shards })
+    return this.#sockets
+  }
+
+  /** The ways to these addresses, past our own routes; undefined where there is none. */
+  async paths(addresses: readonly string[]): Promise<ReadonlyMap<string, number | undefined>> {
+    const paths = await pathMtus(addresses, this.numbers.mark)
+    return new Map(addresses.map((address, i) => [address, paths[i]?.mtu]))
+  }
+
+  /** Inner MTU: the smallest of all paths; unknown ones count as Ethernet. A configured MTU wins. */
+  mtuFor(demands: readonly PathDemand[], usual: EspOverhead): number {
+    if (this.#config.interface.mtu !== undefined) return this.#config.interface.mtu
+    const mtus = demands.map(({ address, pathMtu, overhead }) =>
+      innerMtu(pathMtu ?? DEFAULT_PATH_MTU, familyOf(address), overhead),
+    )
+    const outer = this.#sockets?.families.includes(4) === false ? 6 : 4
+    const computed = mtus.length === 0 ? innerMtu(DEFAULT_PATH_MTU, outer, usual) : Math.min(...mtus)
+    return Math.max(computed, leastMtu(this.#carriesIpv6()))
+  }
+
+  configureTun(mtu: number): void {
+    this.tun.configure(this.#config.interface.addresses, mtu, this.#kernelFamilies)
+  }
+
+  get areRoutesInstalled(): boolean {
+    return this.#areRoutesInstalled
+  }
+
+  /** @throws TsvpnError */
+  installRoutes(): void {
+    if (this.#areRoutesInstalled) return
+    this.#areRoutesInstalled = true
+    const own = [...this.#config.interface.addresses, ...hostAddresses()].map(({ address }) => address)
+    this.routes.install(planRoutes(this.#requests, own, this.#kernelFamilies))
+  }
+
+  /**
+   * True when questions to the host's name servers would enter the tunnel. A local stub resolver asks somebody we don't
+   * know: only a route for everything surely covers that.
+   */
+  coversNameServers(): boolean {
+    const remote = this.#requests.flatMap((request) => request.remote)
+    const coversAll = remote.some((prefix) => splitPrefix(prefix).length <= 1)
+    const isCovered = insideAny(remote)
+    return getServers().some((server) => {
+      const address = server.replace(/^\[(.*)\](:\d+)?$/, '$1').replace(/^([\d.]+):\d+$/, '$1')
+      return address === '::1' || address.startsWith('127.') ? coversAll : isCovered(address)
+    })
+  }
+
+  /**
+   * Keeps a strict reverse-path filter from dropping datagrams of a peer whose address is routed into the tunnel.
+   * @param address undefined for a peer that may call from anywhere
+   */
+  async admitPeer(address: string | undefined): Promise<void> {
+    if (!this.#kernelFamilies.includes(4) || !this.#areRoutesInstalled) return
+    const isNeeded =
+      address === undefined
+        ? this.routes.plan.routes.length > 0 && strictInterfaces().length > 0
+        : familyOf(address) === 4 && this.routes.covers(address)
+    if (isNeeded) await this.routes.skipOwnPorts(4, [this.#config.listen.ikePort, this.#config.listen.nattPort])
+  }
+
+  /** First half of taking down: traffic goes its old way again. Synchronous and repeatable. */
+  undoRouting(): readonly string[] {
+    return this.ledger.undoAll()
+  }
+
+  /** Second half: descriptors and the lock. The shards must have ended. */
+  close(): void {
+    this.#sockets?.close()
+    this.tun.close()
+    this.ledger.release()
+  }
+
+  #carriesIpv6(): boolean {
+    if (!this.#kernelFamilies.includes(6)) return false
+    return (
+      this.#config.interface.addresses.some((address) => address.family === 6) ||
+      this.#requests.some((request) => request.remote.some((prefix) => familyOf(prefix) === 6))
+    )
+  }
+}

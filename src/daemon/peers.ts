@@ -1,0 +1,184 @@
+/**
+ * What each peer is doing, told from the endpoint's events: states for `status`, sentences for `up`. Holds no SA and no
+ * timer. Peer strings are made printable here, on their way out.
+ */
+import type { ConfiguredPeer } from '../config/types.ts'
+import type { DaemonEvent, PeerState } from '../control/api.ts'
+import type { Instant } from '../env.ts'
+import type { Failure, IkeEvent } from '../ike/api.ts'
+import { escapeControls } from '../io/logger.ts'
+import type { Path } from '../sa/child-sa.ts'
+
+export interface PeerRecord {
+  readonly configured: ConfiguredPeer
+  /** Text forms, best first. */
+  resolved: readonly string[]
+  /** The attempt in progress, or the last one. */
+  attempt: number
+  attemptStartedAt: Instant
+  isConnecting: boolean
+  /** When the endpoint tries again by itself, or the name is asked for again. */
+  retryAt: Instant | undefined
+  /** Why it is down. */
+  reason: string | undefined
+  lastError: string | undefined
+  readonly established: Set<number>
+  /** Why a tunnel is down, by name; cleared when it comes up. */
+  readonly tunnelReasons: Map<string, string>
+}
+
+/** Ends of an IKE SA that nobody needs to be told as a failure. */
+const QUIET_ENDS: readonly Failure['reason'][] = ['replaced', 'local-delete']
+
+export const formatEndpoint = (remote: Path['remote']): string =>
+  remote.family === 6 ? `[${remote.address}]:${remote.port}` : `${remote.address}:${remote.port}`
+
+export class Peers {
+  readonly #records = new Map<string, PeerRecord>()
+  readonly #emit: (event: DaemonEvent) => void
+
+  constructor(peers: readonly ConfiguredPeer[], emit: (event: DaemonEvent) => void) {
+    this.#emit = emit
+    for (const configured of peers) {
+      this.#records.set(configured.name, {
+        configured,
+        resolved: [],
+        attempt: 0,
+        attemptStartedAt: 0,
+        isConnecting: false,
+        retryAt: undefined,
+        reason: waitingReason(configured),
+        lastError: undefined,
+        established: new Set(),
+        tunnelReasons: new Map(),
+      })
+    }
+  }
+
+  get records(): IterableIterator<PeerRecord> {
+    return this.#records.values()
+  }
+
+  get(name: string): PeerRecord | undefined {
+    return this.#records.get(name)
+  }
+
+  connecting(name: string, remote: Path['remote'], now: Instant): void {
+    const record = this.#records.get(name)
+    if (record === undefined) return
+    record.attempt++
+    record.attemptStartedAt = now
+    record.isConnecting = true
+    record.retryAt = undefined
+    record.reason = undefined
+    this.#emit({ kind: 'peer-connecting', peer: name, remote: formatEndpoint(remote), attempt: record.attempt })
+  }
+
+  resolveFailed(name: string, text: string, retryAt: Instant, now: Instant): void {
+    const record = this.#records.get(name)
+    if (record !== undefined) this.#fail(record, null, 'resolve-failed', text, retryAt, now)
+  }
+
+  /** @param suite of the Child SA, '' when unknown */
+  tunnelUp(
+    event: Extract<IkeEvent, { kind: 'install-child-sa' }>,
+    suite: string,
+    selectors: { local: string[]; remote: string[] },
+    now: Instant,
+  ): void {
+    const { peer, tunnel, path } = event.sa
+    const record = this.#records.get(peer)
+    if (record === undefined) return
+    const ms = record.isConnecting ? Math.max(0, Math.round(now - record.attemptStartedAt)) : 0
+    record.isConnecting = false
+    record.retryAt = undefined
+    record.reason = undefined
+    record.tunnelReasons.delete(tunnel)
+    this.#emit({ kind: 'peer-up', peer, tunnel, ...selectors, endpoint: formatEndpoint(path.remote), suite, ms })
+  }
+
+  tunnelDown(peer: string, tunnel: string, text: string): void {
+    this.#records.get(peer)?.tunnelReasons.set(tunnel, text)
+    this.#emit({ kind: 'peer-down', peer, tunnel, text: escapeControls(text) })
+  }
+
+  /** Events that are not about the datapath. */
+  handle(event: IkeEvent, now: Instant): void {
+    switch (event.kind) {
+      case 'ike-sa-established': {
+        const record = this.#records.get(event.peer)
+        record?.established.add(event.ikeSaId)
+        // The endpoint says when it will try again, not when it does: that is when this attempt began.
+        if (record?.retryAt !== undefined) record.attemptStartedAt = Math.min(record.retryAt, now)
+        if (record !== undefined) record.retryAt = undefined
+        return
+      }
+      case 'tunnel-failed': {
+        const record = this.#records.get(event.peer)
+        if (record !== undefined)
+          this.#fail(record, event.tunnel, event.failure.reason, event.failure.text, undefined, now)
+        return
+      }
+      case 'ike-sa-closed':
+        this.#closed(event, now)
+        return
+      case 'retransmit':
+        this.#emit({ kind: 'peer-silent', peer: event.peer, attempt: event.attempt })
+        return
+      case 'path-changed':
+        this.#emit({ kind: 'peer-moved', peer: event.peer, endpoint: formatEndpoint(event.path.remote) })
+        return
+      default:
+        return
+    }
+  }
+
+  /** @param isUp any of its tunnels carries traffic */
+  stateOf(record: PeerRecord, isUp: boolean, now: Instant): PeerState {
+    if (isUp || record.established.size > 0) return 'up'
+    if (record.retryAt !== undefined) return record.retryAt <= now ? 'connecting' : 'waiting'
+    if (record.isConnecting) return 'connecting'
+    if (record.lastError !== undefined) return 'failed'
+    return record.reason === undefined ? 'down' : 'waiting'
+  }
+
+  #closed(event: Extract<IkeEvent, { kind: 'ike-sa-closed' }>, now: Instant): void {
+    const record = event.peer === undefined ? undefined : this.#records.get(event.peer)
+    const { reason, text } = event.failure
+    if (record === undefined) {
+      this.#emit({ kind: 'warning', code: reason, text: escapeControls(text), hint: null })
+      return
+    }
+    record.established.delete(event.ikeSaId)
+    if (QUIET_ENDS.includes(reason)) {
+      if (record.established.size === 0) record.isConnecting = false
+      return
+    }
+    this.#fail(record, null, reason, text, event.retryAt, now)
+  }
+
+  #fail(
+    record: PeerRecord,
+    tunnel: string | null,
+    reason: string,
+    rawText: string,
+    retryAt: Instant | undefined,
+    now: Instant,
+  ): void {
+    const text = escapeControls(rawText)
+    record.lastError = text
+    if (tunnel === null) {
+      record.isConnecting = retryAt !== undefined
+      record.retryAt = retryAt
+      record.reason = text
+    } else record.tunnelReasons.set(tunnel, text)
+    const retryInMs = retryAt === undefined ? null : Math.max(0, Math.round(retryAt - now))
+    this.#emit({ kind: 'peer-failed', peer: record.configured.name, tunnel, reason, text, retryInMs })
+  }
+}
+
+function waitingReason(peer: ConfiguredPeer): string | undefined {
+  if (peer.address.kind === 'any') return 'waits for the peer to call (address: any)'
+  if (peer.tunnels.every((tunnel) => tunnel.start === 'wait')) return 'waits for the peer to call (start: wait)'
+  return undefined
+}

@@ -1,0 +1,21 @@
+/** The real things behind `Platform`, each loaded when it is needed so that a start pays for nothing it does not use. */
+import type { Platform } from './types.ts'
+
+export const defaultPlatform: Platform = {
+  async loadAddon() {
+    const { loadNative } = await import('../io/native.ts')
+    return loadNative()
+  },
+  async startShard(options) {
+    const { startShard } = await import('../datapath/pool.ts')
+    return startShard(options)
+  },
+  async createEndpoint(options, env) {
+    const { IkeEndpoint } = await import('../ike/endpoint.ts')
+    return new IkeEndpoint(options, env)
+  },
+  async createJobRunner(logger) {
+    const { createJobRunner } = await import('./jobs.ts')
+    return createJobRunner(logger)
+  },
+}

@@ -1,0 +1,140 @@
+/** Builds `DaemonStatus` out of what the parts know. Reads counters; changes nothing. */
+import type { ConfiguredPeer } from '../config/types.ts'
+import type {
+  DaemonStatus,
+  EndpointAddress,
+  IkeSaStatus,
+  PeerStatus,
+  TrafficStatus,
+  TunnelStatus,
+} from '../control/api.ts'
+import type { Instant } from '../env.ts'
+import type { ChildSaSnapshot, IkeSaSnapshot } from '../ike/api.ts'
+import { escapeControls } from '../io/logger.ts'
+import type { NativeAddon } from '../io/native.ts'
+import type { SocketAddress } from '../sa/child-sa.ts'
+import { formatSelector } from '../sa/selector-text.ts'
+import type { TrafficSelector } from '../sa/traffic-selector.ts'
+import type { Datapath, Totals } from './datapath.ts'
+import type { PeerRecord, Peers } from './peers.ts'
+
+export interface StatusSources {
+  readonly peers: Peers
+  readonly datapath: Datapath
+  readonly snapshot: readonly IkeSaSnapshot[]
+  readonly now: Instant
+  /** CLOCK_BOOTTIME minus `now`. */
+  readonly bootOffset: number | undefined
+}
+
+export const selectorTexts = (selectors: readonly TrafficSelector[]): string[] => selectors.map(formatSelector)
+
+const spi32 = (spi: number) => spi.toString(16).padStart(8, '0')
+const age = (now: Instant, since: Instant) => Math.max(0, Math.round(now - since))
+const endpoint = ({ family, address, port }: SocketAddress): EndpointAddress => ({ family, address, port })
+
+function traffic(total: Totals, nowBootMs: number | undefined): TrafficStatus {
+  const lastAgoMs =
+    total.lastMs === 0 || nowBootMs === undefined ? null : Math.max(0, Math.round(nowBootMs - total.lastMs))
+  return { packets: Number(total.packets), bytes: Number(total.bytes), lastAgoMs }
+}
+
+export function addressText(peer: ConfiguredPeer): string {
+  if (peer.address.kind === 'any') return 'any'
+  const { host, port } = peer.address
+  if (port === undefined) return host
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
+}
+
+export function peerStatuses(sources: StatusSources): PeerStatus[] {
+  return [...sources.peers.records].map((record) => peerStatus(record, sources))
+}
+
+function peerStatus(record: PeerRecord, sources: StatusSources): PeerStatus {
+  const { name } = record.configured
+  const ikeSas = sources.snapshot.filter((sa) => sa.peer === name)
+  const children = new Map(ikeSas.flatMap((sa) => sa.children.map((child) => [child.id, child] as const)))
+  const tunnels = record.configured.tunnels.map((tunnel) => tunnelStatus(record, tunnel.name, children, sources))
+  const state = sources.peers.stateOf(
+    record,
+    tunnels.some((tunnel) => tunnel.state === 'up'),
+    sources.now,
+  )
+  return {
+    name,
+    state,
+    reason: state === 'up' ? null : (record.reason ?? null),
+    address: addressText(record.configured),
+    resolved: record.resolved,
+    ikeSas: ikeSas.map((sa) => ikeSaStatus(sa, sources.now)),
+    tunnels,
+    lastError: record.lastError ?? null,
+    nextAttemptInMs:
+      record.retryAt === undefined || state === 'up' ? null : Math.max(0, Math.round(record.retryAt - sources.now)),
+  }
+}
+
+function tunnelStatus(
+  record: PeerRecord,
+  name: string,
+  children: ReadonlyMap<number, ChildSaSnapshot>,
+  { peers, datapath, now, bootOffset }: StatusSources,
+): TunnelStatus {
+  const peer = record.configured.name
+  const configured = record.configured.tunnels.find((tunnel) => tunnel.name === name)
+  const sa = datapath.current(peer, name)
+  const child = sa === undefined ? undefined : children.get(sa.id)
+  const totals = datapath.totals(peer, name)
+  const nowBootMs = bootOffset === undefined ? undefined : now + bootOffset
+  const peerState = peers.stateOf(record, sa !== undefined, now)
+  const failure = record.tunnelReasons.get(name)
+  const downState =
+    failure !== undefined ? 'failed' : peerState === 'terminating' || peerState === 'up' ? 'down' : peerState
+  return {
+    name,
+    state: sa !== undefined ? 'up' : downState,
+    reason: sa !== undefined ? null : (failure ?? record.reason ?? null),
+    local: selectorTexts(sa?.local ?? configured?.localSelectors ?? []),
+    remote: selectorTexts(sa?.remote ?? configured?.remoteSelectors ?? []),
+    sa:
+      sa === undefined
+        ? null
+        : {
+            id: sa.id,
+            inboundSpi: spi32(sa.inboundSpi),
+            outboundSpi: spi32(sa.outboundSpi),
+            suite: child?.suite ?? '',
+            ageMs: child === undefined ? 0 : age(now, child.installedAt),
+          },
+    inbound: traffic(totals.inbound, nowBootMs),
+    outbound: traffic(totals.outbound, nowBootMs),
+  }
+}
+
+function ikeSaStatus(sa: IkeSaSnapshot, now: Instant): IkeSaStatus {
+  return {
+    id: sa.id,
+    state: sa.state,
+    initiator: sa.originalInitiator,
+    initiatorSpi: sa.initiatorSpi,
+    responderSpi: sa.responderSpi,
+    local: endpoint(sa.path.local),
+    remote: endpoint(sa.path.remote),
+    localId: escapeControls(sa.localId),
+    remoteId: escapeControls(sa.remoteId),
+    suite: sa.suite,
+    behindNat: sa.behindNat,
+    ageMs: sa.establishedAt === undefined ? null : age(now, sa.establishedAt),
+  }
+}
+
+/** @returns reasons that occurred; `dummy` packets are no drops of the user's traffic but are counted all the same */
+export function dropStatus(addon: Pick<NativeAddon, 'dropReasons' | 'dropCounters'>): DaemonStatus['drops'] {
+  const counters = addon.dropCounters()
+  const drops: Record<string, number> = {}
+  for (const [index, reason] of addon.dropReasons.entries()) {
+    const count = Number(counters[index] ?? 0n)
+    if (count > 0) drops[reason] = count
+  }
+  return drops
+}
