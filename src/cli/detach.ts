@@ -75,12 +75,11 @@ function follow(child: ChildProcess, options: UpOptions): Promise<void> {
       if (message.kind === 'expect') {
         progress.expect(message.name, message.tunnels)
         reporter = terminalReporter(options, `tsvpn down ${message.name} takes it down.`)
-      } else if (message.kind === 'warning') reporter.warning(message.text)
-      else if (message.kind === 'error') {
+      } else if (message.kind === 'error') {
         clearTimeout(timer)
         reject(toError(message.error))
       } else {
-        reporter.event(message.event)
+        reporter(message.event)
         progress.event(message.event)
         if (message.event.kind === 'started') timer = setTimeout(finish, WAIT_MS)
         if (progress.isDecided) finish()

@@ -11,7 +11,6 @@ export type ChildMessage =
   /** Tunnels that are to come up by themselves, as `peer/tunnel`. */
   | { readonly kind: 'expect'; readonly name: string; readonly tunnels: readonly string[] }
   | { readonly kind: 'event'; readonly event: DaemonEvent }
-  | { readonly kind: 'warning'; readonly text: string }
   | { readonly kind: 'error'; readonly error: JsonError['error'] }
 
 export function isDetachedChild(): boolean {
@@ -23,10 +22,7 @@ export function parentReporter(config: Config): Reporter {
     peer.tunnels.filter((tunnel) => tunnel.start === 'up').map((tunnel) => `${peer.name}/${tunnel.name}`),
   )
   void sendToParent({ kind: 'expect', name: config.interface.name, tunnels })
-  return {
-    event: (event) => void sendToParent({ kind: 'event', event }),
-    warning: (text) => void sendToParent({ kind: 'warning', text }),
-  }
+  return (event) => void sendToParent({ kind: 'event', event })
 }
 
 /** Resolves when it is written. Does nothing once the parent is gone: from then on the daemon is on its own. */

@@ -1,12 +1,11 @@
 /** `tsvpn up`: loads the configuration, runs the daemon in this process, and tells what happens until it has ended. */
-import { formatDiagnostic } from '../config/diagnostics.ts'
 import { loadConfig } from '../config/load.ts'
 import { resolveConfigPath } from '../config/paths.ts'
 import type { Config } from '../config/types.ts'
 import type { DaemonEvent } from '../control/api.ts'
 import { createLogger } from '../io/logger.ts'
 import { isDetachedChild, parentReporter, sendToParent } from './detached-child.ts'
-import { EXIT, print, printJson, styleOf, tell, tellWarning, toJsonError } from './io.ts'
+import { EXIT, print, printJson, styleOf, tell, toJsonError } from './io.ts'
 import type { UpOptions } from './options.ts'
 import { UpView } from './render-up.ts'
 
@@ -32,20 +31,13 @@ export async function up(file: string | undefined, options: UpOptions): Promise<
 }
 
 /** Where what happens goes: to a terminal, to a program as JSON, or to the process that waits for a detached daemon. */
-export interface Reporter {
-  event(event: DaemonEvent): void
-  warning(text: string): void
-}
+export type Reporter = (event: DaemonEvent) => void
 
 async function run(config: Config, options: UpOptions, reporter: Reporter): Promise<void> {
-  for (const warning of config.warnings) reporter.warning(formatDiagnostic(warning))
-  if (options.keyLog !== undefined) {
-    reporter.warning(`session keys are written to ${options.keyLog}: whoever reads that file reads the traffic`)
-  }
   const { startDaemon } = await import('../daemon.ts')
   const daemon = await startDaemon(config, {
     runDir: options.runDir,
-    onEvent: (event) => reporter.event(event),
+    onEvent: reporter,
     logger: createLogger({ level: options.logLevel, format: options.json === true ? 'json' : 'text' }),
     ...(options.keyLog === undefined ? {} : { keyLogFile: options.keyLog }),
   })
@@ -55,20 +47,13 @@ async function run(config: Config, options: UpOptions, reporter: Reporter): Prom
 
 /** @param howToStop said once, when the first tunnel is up */
 export function terminalReporter(options: { readonly json?: boolean }, howToStop: string): Reporter {
-  if (options.json === true) {
-    return {
-      event: printJson,
-      warning: (text) => printJson({ kind: 'warning', code: 'config', text, hint: null } satisfies DaemonEvent),
-    }
-  }
+  if (options.json === true) return printJson
   const view = new UpView({ ...styleOf(process.stdout), howToStop })
   let isStarted = false
-  return {
-    event(event) {
-      const lines = view.lines(event, isStarted ? new Date().toTimeString().slice(0, 8) : '')
-      if (event.kind === 'started') isStarted = true
-      for (const line of lines) event.kind === 'peer-failed' || event.kind === 'warning' ? tell(line) : print(line)
-    },
-    warning: tellWarning,
+  return (event) => {
+    const lines = view.lines(event, isStarted ? new Date().toTimeString().slice(0, 8) : '')
+    if (event.kind === 'started') isStarted = true
+    const write = event.kind === 'peer-failed' || event.kind === 'warning' ? tell : print
+    for (const line of lines) write(line)
   }
 }
