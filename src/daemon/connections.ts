@@ -129,7 +129,8 @@ export class Connections {
         this.#install(event)
         return
       case 'remove-child-sa':
-        if (datapath.remove(event.id)?.isDown === true) peers.tunnelDown(event.peer, event.tunnel, 'the tunnel is down')
+        // Of our own shutdown nobody needs to be told tunnel by tunnel.
+        if (datapath.remove(event.id)?.isDown === true && !this.#isClosing) peers.tunnelDown(event.peer, event.tunnel)
         return
       case 'path-changed':
         datapath.move(event)

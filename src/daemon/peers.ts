@@ -36,6 +36,7 @@ export const formatEndpoint = (remote: Path['remote']): string =>
 export class Peers {
   readonly #records = new Map<string, PeerRecord>()
   readonly #emit: (event: DaemonEvent) => void
+  #goneDown: { readonly peer: string; readonly tunnel: string }[] = []
 
   constructor(peers: readonly ConfiguredPeer[], emit: (event: DaemonEvent) => void) {
     this.#emit = emit
@@ -97,9 +98,10 @@ export class Peers {
     this.#emit({ kind: 'peer-up', peer, tunnel, ...selectors, endpoint: formatEndpoint(path.remote), suite, ms })
   }
 
-  tunnelDown(peer: string, tunnel: string, text: string): void {
-    this.#records.get(peer)?.tunnelReasons.set(tunnel, text)
-    this.#emit({ kind: 'peer-down', peer, tunnel, text: escapeControls(text) })
+  /** Told when the outputs of this input are through: why it went down is said by a later event, if at all. */
+  tunnelDown(peer: string, tunnel: string): void {
+    this.#goneDown.push({ peer, tunnel })
+    queueMicrotask(() => this.#tellDown(() => true, 'the tunnel was deleted'))
   }
 
   /** Events that are not about the datapath. */
@@ -138,6 +140,7 @@ export class Peers {
     if (isUp || record.established.size > 0) return 'up'
     if (record.retryAt !== undefined) return record.retryAt <= now ? 'connecting' : 'waiting'
     if (record.isConnecting) return 'connecting'
+    if (waitingReason(record.configured) !== undefined) return 'waiting'
     if (record.lastError !== undefined) return 'failed'
     return record.reason === undefined ? 'down' : 'waiting'
   }
@@ -150,11 +153,26 @@ export class Peers {
       return
     }
     record.established.delete(event.ikeSaId)
+    const toldDown = this.#tellDown((down) => down.peer === event.peer, text)
     if (QUIET_ENDS.includes(reason)) {
       if (record.established.size === 0) record.isConnecting = false
       return
     }
-    this.#fail(record, null, reason, text, event.retryAt, now)
+    // `peer-down` has said it already, unless there is more to say: when it is tried again.
+    const isTold = toldDown && event.retryAt === undefined
+    this.#fail(record, null, reason, text, event.retryAt, now, isTold)
+  }
+
+  /** @returns true when there was any */
+  #tellDown(isMeant: (down: { peer: string; tunnel: string }) => boolean, rawText: string): boolean {
+    const text = escapeControls(rawText)
+    const meant = this.#goneDown.filter(isMeant)
+    this.#goneDown = this.#goneDown.filter((down) => !isMeant(down))
+    for (const { peer, tunnel } of meant) {
+      this.#records.get(peer)?.tunnelReasons.set(tunnel, text)
+      this.#emit({ kind: 'peer-down', peer, tunnel, text })
+    }
+    return meant.length > 0
   }
 
   #fail(
@@ -164,14 +182,16 @@ export class Peers {
     rawText: string,
     retryAt: Instant | undefined,
     now: Instant,
+    isTold = false,
   ): void {
     const text = escapeControls(rawText)
     record.lastError = text
     if (tunnel === null) {
       record.isConnecting = retryAt !== undefined
       record.retryAt = retryAt
-      record.reason = text
+      record.reason = waitingReason(record.configured) ?? text
     } else record.tunnelReasons.set(tunnel, text)
+    if (isTold) return
     const retryInMs = retryAt === undefined ? null : Math.max(0, Math.round(retryAt - now))
     this.#emit({ kind: 'peer-failed', peer: record.configured.name, tunnel, reason, text, retryInMs })
   }

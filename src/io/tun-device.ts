@@ -96,10 +96,10 @@ export class TunDevice {
   configure(addresses: readonly DeviceAddress[], mtu: number, families: readonly Family[]): void {
     this.#addresses = addresses.filter((address) => families.includes(address.family))
     const device = batchWord(this.name)
-    // Without it the kernel talks router solicitations and multicast listener reports into the tunnel.
-    const quiet = families.includes(6) ? ' addrgenmode none' : ''
     this.#run(4, [
-      `link set dev ${device}${quiet} mtu ${Math.trunc(mtu)} up`,
+      // Before it is up: the kernel would talk router solicitations and multicast listener reports into the tunnel.
+      ...(families.includes(6) ? [`link set dev ${device} addrgenmode none`] : []),
+      `link set dev ${device} mtu ${Math.trunc(mtu)} up`,
       ...this.#of(4).map((cidr) => `address add ${batchWord(cidr)} dev ${device} noprefixroute`),
     ])
     this.#run(
