@@ -72,7 +72,8 @@ function renderPeer(peer: PeerStatus, style: Style): string[] {
   const where = resolved.length === 0 ? address : `${address} (${shortList(resolved)})`
   const lines = [`${tint(style, 'bold', peer.name)}: ${state(peer.state, style)}, ${where}`]
   if (peer.state !== 'up' && peer.reason !== null) lines.push(field('reason', peer.reason))
-  if (peer.nextAttemptInMs !== null) lines.push(field('next try', `in ${formatMs(peer.nextAttemptInMs)}`))
+  if (peer.nextAttemptInMs !== null)
+    lines.push(field('next try', peer.nextAttemptInMs < 1 ? 'now' : `in ${formatMs(peer.nextAttemptInMs)}`))
   if (peer.lastError !== null && peer.lastError !== peer.reason) lines.push(field('last error', peer.lastError))
   for (const sa of peer.ikeSas) lines.push(...renderIkeSa(sa))
   for (const tunnel of peer.tunnels) lines.push(...renderTunnel(tunnel, style))
@@ -80,21 +81,25 @@ function renderPeer(peer: PeerStatus, style: Style): string[] {
 }
 
 function renderIkeSa(sa: IkeSaStatus): string[] {
-  const age = sa.ageMs === null ? sa.state : `${formatMs(sa.ageMs)} old`
   const role = sa.initiator ? 'we called' : 'they called'
-  const suite = sa.suite === '' ? '' : `${sa.suite}, `
+  const spis = `${sa.initiatorSpi}_i ${sa.responderSpi}_r`
+  // Before that there is nothing to say about NAT, algorithms or who it is.
+  if (sa.ageMs === null) return [field('IKE SA', `${sa.state}, ${role}, ${formatEndpoint(sa.remote)}, ${spis}`)]
   return [
-    field('IKE SA', `${suite}${age}, ${role}, ${sa.initiatorSpi}_i ${sa.responderSpi}_r`),
-    field('path', `${formatEndpoint(sa.local)} ↔ ${formatEndpoint(sa.remote)}${natText(sa.behindNat)}`),
-    field('identities', `${sa.localId} ↔ ${sa.remoteId || 'unknown'}`),
+    field('IKE SA', `${sa.suite}, ${formatMs(sa.ageMs)} old, ${role}, ${spis}`),
+    field('path', `${formatEndpoint(sa.local)} ↔ ${formatEndpoint(sa.remote)}, ${natText(sa)}`),
+    field('identities', `${sa.localId} ↔ ${sa.remoteId}`),
   ]
 }
 
-function natText(nat: IkeSaStatus['behindNat']): string {
-  if (nat.local && nat.remote) return ', both behind NAT'
-  if (nat.local) return ', we are behind NAT'
-  return nat.remote ? ', the peer is behind NAT' : ', no NAT'
+/** Whoever forces UDP encapsulation claims a NAT; a port that a NAT chose is proof. */
+function natText({ behindNat, remote }: IkeSaStatus): string {
+  const us = behindNat.local ? ['we are behind NAT'] : []
+  const proof = remote.port !== NATT_PORT ? 'the peer is behind NAT' : 'the peer is behind NAT or says so to force UDP'
+  const texts = [...us, ...(behindNat.remote ? [proof] : [])]
+  return texts.length === 0 ? 'no NAT' : texts.join(', ')
 }
+const NATT_PORT = 4500
 
 function renderTunnel(tunnel: TunnelStatus, style: Style): string[] {
   const selectors = `${shortList(tunnel.local)} ↔ ${shortList(tunnel.remote)}`

@@ -88,7 +88,8 @@ export class UpView {
     const sentence = `is up${again ? ' again' : ''}: ${between} via ${withoutPort(event.endpoint)}, ${event.suite}${took}.`
     const line = `${tint(this.#options, 'bold', tunnelName(event))} ${sentence}`
     if (again) return [`${stamp(clock)}${line}`]
-    const hint = this.#toldHowToStop ? '' : ` ${this.#options.howToStop}`
+    const { howToStop } = this.#options
+    const hint = this.#toldHowToStop || howToStop === '' ? '' : ` ${howToStop}`
     this.#toldHowToStop = true
     return [`${line}${hint}`]
   }
