@@ -192,7 +192,7 @@ describe('lengths', () => {
 
   test.each([0, 1, 2, 3])('V2-067 payload length %i does not cover its own header', (length) => {
     for (const first of [PAYLOAD_TYPE.VendorID, 200]) {
-      const message = withFirst(encodeIkeMessage(header, []), first, false, fromHex('0102'))
+      const message = withFirst(encodeIkeMessage(header, init), first, false, fromHex('0102'))
       writeField(message, { offset: 30, width: 2 }, length)
       expect(decodeIkeMessage(message)).toMatchObject({ ok: false, fault: { kind: 'badLength' } })
     }

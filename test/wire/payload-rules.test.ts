@@ -163,6 +163,7 @@ test.each<Row>([
 
 describe('clear and encrypted', () => {
   test('IKE_SA_INIT is never encrypted', () => {
+    expect(checkPayloads(IKE_SA_INIT, true, list('Notify'), 'encrypted')).toMatchObject({ kind: 'illegalPayload' })
     expect(checkPayloads(IKE_SA_INIT, false, list('SA', 'KE', 'Nonce'), 'encrypted')).toMatchObject({
       kind: 'illegalPayload',
     })
