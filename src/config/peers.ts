@@ -126,12 +126,21 @@ function buildTunnels(
     )
     return []
   }
-  return Object.entries(value).flatMap(([name, raw]) => {
+  const tunnels = Object.entries(value).flatMap(([name, raw]) => {
     const place = { path: [...path, name], section: 'tunnel', inner: { esp: 'esp' } } as const
     checkName(context, place.path, name)
     const tunnel = checkSection(context.source, place, tunnelSchema(allowWeak), raw, context.diagnostics)
     return tunnel === undefined ? [] : (buildTunnel(name, tunnel, peer, place.path, context) ?? [])
   })
+  const [first, second] = tunnels.filter((tunnel) => tunnel.start === 'up')
+  if (first !== undefined && second !== undefined) {
+    const message =
+      `a second tunnel with start: up is not supported by this version; ` +
+      `give ${first.name} the networks of both, or set start: wait here`
+    fault(context, [...path, second.name], message, { of: 'key' })
+  }
+  // The first of the list is the one that IKE_AUTH asks for.
+  return tunnels.toSorted((a, b) => Number(b.start === 'up') - Number(a.start === 'up'))
 }
 
 function buildTunnel(

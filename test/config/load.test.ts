@@ -181,6 +181,12 @@ peers:
     expect(peer?.remoteId).toEqual({ idType, data: new TextEncoder().encode(octets) })
   })
 
+  test('the tunnel that is started stands first, whatever the order of the file', () => {
+    const text = file({ tunnel: 'remote: [10.2.0.0/16]\n        start: wait' })
+    const [peer] = parse(`${text}\n      two: { local: [10.9.0.0/16], remote: [10.2.0.0/16] }`).peers
+    expect(peer?.tunnels.map((tunnel) => `${tunnel.name} ${tunnel.start}`)).toEqual(['two up', 'lan wait'])
+  })
+
   test('loaded from disk, with paths relative to it', () => {
     const path = write('site.yaml', file())
     expect(loadConfig(path)).toMatchObject({ file: path, name: 'site' })
@@ -305,6 +311,10 @@ describe('a mistake is told with line, column, key, expected and found', () => {
       file({ auth: 'psk: "0xabc"' }),
       'office.yaml:7:10: peers.branch.psk: expected a secret, found that it begins with 0x but is not hex',
     ],
+    [
+      `${file()}\n      two: { local: [10.9.0.0/16], remote: [10.2.0.0/16] }`,
+      'office.yaml:12:7: peers.branch.tunnels.two: a second tunnel with start: up is not supported by this version; give lan the networks of both, or set start: wait here',
+    ],
     [file({ top: 'pools: {}' }), 'office.yaml:12:1: pools: pools is not supported by this version'],
     [file({ top: 'listn: {}' }), 'office.yaml:12:1: listn: unknown key; did you mean listen?'],
     [file({ top: 'zzz: 1' }), 'office.yaml:12:1: zzz: unknown key; expected one of interface, listen, local, peers'],
@@ -391,7 +401,7 @@ describe('YAML', () => {
   })
 
   test('an anchor is followed, and a mistake in it is found at the anchor', () => {
-    const text = `${file({ tunnel: 'remote: &nets [10.2.0.0/16]' })}\n      two: { local: [10.9.0.0/16], remote: *nets }`
+    const text = `${file({ tunnel: 'remote: &nets [10.2.0.0/16]' })}\n      two: { local: [10.9.0.0/16], remote: *nets, start: wait }`
     expect(parse(text).peers[0]?.tunnels[1]?.remoteSelectors.map(formatSelector)).toEqual(['10.2.0.0/16'])
     expect(mistakes(text.replace('10.2.0.0/16', 'oops')).join('\n')).toContain(
       'office.yaml:11:24: peers.branch.tunnels.two.remote[0]: expected CIDR',
