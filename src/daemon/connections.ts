@@ -164,7 +164,7 @@ export class Connections {
     try {
       const { address } = path.remote
       const overhead = suiteOverhead(suite)
-      const pathMtu = (await host.paths([address])).get(address)
+      const pathMtu = (await host.paths([address])).get(address)?.mtu
       const mtu = host.mtuFor([{ address, pathMtu, overhead }], overhead)
       if (mtu >= host.tun.mtu || this.#isClosing) return
       await host.tun.setMtu(mtu)

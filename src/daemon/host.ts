@@ -7,11 +7,11 @@ import { readFileSync } from 'node:fs'
 import type { Config } from '../config/types.ts'
 import { TsvpnError } from '../errors.ts'
 import { Ledger } from '../io/ledger.ts'
-import { DEFAULT_PATH_MTU, type EspOverhead, innerMtu, pathMtus } from '../io/mtu.ts'
+import { DEFAULT_PATH_MTU, type EspOverhead, innerMtu, type OuterPath, pathMtus } from '../io/mtu.ts'
 import type { NativeAddon } from '../io/native.ts'
 import { familyOf, hostAddresses, insideAny, splitPrefix } from '../io/prefix.ts'
 import { pickNumbers, planRoutes, type RouteRequest, Routes, type RoutingNumbers } from '../io/routes.ts'
-import { strictInterfaces } from '../io/rp-filter.ts'
+import { loosen, strictDevices } from '../io/rp-filter.ts'
 import { leastMtu, TunDevice } from '../io/tun-device.ts'
 import { hasIpv6, UdpSockets } from '../io/udp.ts'
 import { toPrefixes } from '../sa/selector-text.ts'
@@ -97,9 +97,9 @@ export class Host {
   }
 
   /** The ways to these addresses, past our own routes; undefined where there is none. */
-  async paths(addresses: readonly string[]): Promise<ReadonlyMap<string, number | undefined>> {
+  async paths(addresses: readonly string[]): Promise<ReadonlyMap<string, OuterPath | undefined>> {
     const paths = await pathMtus(addresses, this.numbers.mark)
-    return new Map(addresses.map((address, i) => [address, paths[i]?.mtu]))
+    return new Map(addresses.map((address, i) => [address, paths[i]]))
   }
 
   /** Inner MTU: the smallest of all paths; unknown ones count as Ethernet. A configured MTU wins. */
@@ -144,16 +144,22 @@ export class Host {
   }
 
   /**
-   * Keeps a strict reverse-path filter from dropping datagrams of a peer whose address is routed into the tunnel.
+   * Keeps a strict reverse-path filter from dropping what comes from a peer whose address is routed into the tunnel.
    * @param address undefined for a peer that may call from anywhere
+   * @returns devices whose filter is loose now. @throws Error when that is not possible
    */
-  async admitPeer(address: string | undefined): Promise<void> {
-    if (!this.#kernelFamilies.includes(4) || !this.#areRoutesInstalled) return
-    const isNeeded =
-      address === undefined
-        ? this.routes.plan.routes.length > 0 && strictInterfaces().length > 0
-        : familyOf(address) === 4 && this.routes.covers(address)
-    if (isNeeded) await this.routes.skipOwnPorts(4, [this.#config.listen.ikePort, this.#config.listen.nattPort])
+  admitPeer(address: string | undefined, path: OuterPath | undefined): string[] {
+    if (!this.#areRoutesInstalled) return []
+    if (address !== undefined) {
+      const isNeeded = familyOf(address) === 4 && path !== undefined && this.routes.covers(address)
+      return isNeeded && loosen(path.device, this.ledger) ? [path.device] : []
+    }
+    const coversAnyone = this.routes.plan.routes.some(
+      (route) => route.family === 4 && splitPrefix(route.prefix).length < 8,
+    )
+    return coversAnyone
+      ? strictDevices().filter((device) => device !== this.tun.name && loosen(device, this.ledger))
+      : []
   }
 
   /** First half of taking down: traffic goes its old way again. Synchronous and repeatable. */

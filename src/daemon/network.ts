@@ -26,7 +26,7 @@ export async function setUpNetwork(context: NetworkContext): Promise<void> {
   const demands = config.peers.flatMap((peer) => {
     const address = addresses.remoteOf(peer.name)?.address
     if (address === undefined) return []
-    const pathMtu = paths.get(address)
+    const pathMtu = paths.get(address)?.mtu
     return peer.tunnels.map((tunnel) => ({ address, pathMtu, overhead: preferredOverhead(tunnel.espProposals) }))
   })
   host.configureTun(host.mtuFor(demands, preferredOverhead([])))
@@ -43,16 +43,21 @@ export async function setUpNetwork(context: NetworkContext): Promise<void> {
 export async function installRoutes(context: NetworkContext): Promise<void> {
   const { config, host, addresses } = context
   host.installRoutes()
-  const anywhere = config.peers.some((peer) => peer.address.kind === 'any') ? [undefined] : []
-  for (const address of [...addresses.all, ...anywhere]) await admitPeer(context, address)
+  await Promise.all(addresses.all.map((address) => admitPeer(context, address)))
+  if (config.peers.some((peer) => peer.address.kind === 'any')) await admitPeer(context, undefined)
 }
 
-/** Host.admitPeer; where it fails the user is told what to do instead. */
+/** Host.admitPeer; the user is told what was done, or what to do instead. */
 export async function admitPeer({ host, reporter }: NetworkContext, address: string | undefined): Promise<void> {
+  if (address !== undefined && !host.routes.covers(address)) return
   try {
-    await host.admitPeer(address)
+    const path = address === undefined ? undefined : (await host.paths([address])).get(address)
+    for (const device of host.admitPeer(address, path)) {
+      const text = `net.ipv4.conf.${device}.rp_filter is 2 (loose) until tsvpn ends: a peer's own address is routed into the tunnel`
+      reporter.warn('RP_FILTER', text)
+    }
   } catch (error) {
-    const text = `a strict rp_filter may drop datagrams of the peer: ${messageOf(error)}`
+    const text = `a strict rp_filter drops datagrams of the peer, and it cannot be changed: ${messageOf(error)}`
     reporter.warn('RP_FILTER', text, 'sysctl -w net.ipv4.conf.all.rp_filter=2')
   }
 }

@@ -1,7 +1,7 @@
 /**
  * What we did to this host, on disk before it is done: `<runDir>/<interface>.state.json`. It is also the lock of the
  * interface. After `kill -9` the next start finds it and undoes exactly what it lists. The TUN device, its addresses and
- * the routes over it go with the process; routing rules and `throw` routes do not, so those are what it lists.
+ * the routes over it go with the process; routing rules, `throw` routes and sysctls do not, so those are what it lists.
  */
 import {
   linkSync,
@@ -17,27 +17,25 @@ import { join } from 'node:path'
 import { TsvpnError } from '../errors.ts'
 import { batchWord, type Family, ipBatch } from './iproute.ts'
 
-/** One routing rule, spelled so that adding and deleting name the same rule. */
+/** The routing rule of one family: what does not carry our mark looks into our table. */
 export interface RuleEntry {
   readonly family: Family
   readonly pref: number
-  /**
-   * `divert`: what does not carry our mark looks into our table. `skip`: datagrams of our own ports jump over it, wherever
-   * the kernel asks without the mark (rp_filter). `landing`: where they land.
-   */
-  readonly kind: 'divert' | 'skip' | 'landing'
-  /** `divert`: table and mark. */
-  readonly table?: number
-  readonly mark?: number
-  /** `skip`: local UDP port, and the rule to go on with. */
-  readonly port?: number
-  readonly goto?: number
+  readonly table: number
+  readonly mark: number
 }
 
 export interface ThrowRoute {
   readonly family: Family
   readonly prefix: string
   readonly table: number
+}
+
+/** A sysctl that was changed: a path below /proc/sys, and its values before and since. */
+export interface SysctlEntry {
+  readonly path: string
+  readonly before: string
+  readonly since: string
 }
 
 export interface LedgerState {
@@ -53,19 +51,12 @@ export interface LedgerState {
   readonly config: string
   readonly rules: readonly RuleEntry[]
   readonly throwRoutes: readonly ThrowRoute[]
+  readonly sysctls: readonly SysctlEntry[]
 }
 
-/** The words after `ip rule add` or `ip rule del`. */
-export function ruleWords(rule: RuleEntry): string {
-  const pref = `pref ${Math.trunc(rule.pref)}`
-  switch (rule.kind) {
-    case 'divert':
-      return `${pref} not fwmark ${Math.trunc(rule.mark ?? 0)} lookup ${Math.trunc(rule.table ?? 0)}`
-    case 'skip':
-      return `${pref} iif lo ipproto udp sport ${Math.trunc(rule.port ?? 0)} goto ${Math.trunc(rule.goto ?? 0)}`
-    case 'landing':
-      return `${pref} nop`
-  }
+/** The words after `ip rule add` or `ip rule del`: adding and deleting name the same rule. */
+export function ruleWords({ pref, table, mark }: RuleEntry): string {
+  return `pref ${Math.trunc(pref)} not fwmark ${Math.trunc(mark)} lookup ${Math.trunc(table)}`
 }
 
 /** The words after `ip route add` or `ip route del`. */
@@ -130,12 +121,18 @@ function isState(value: unknown): value is LedgerState {
     typeof state.interface === 'string' &&
     Array.isArray(state.rules) &&
     state.rules.every(
-      (rule: Partial<RuleEntry>) => isFamily(rule) && ['divert', 'skip', 'landing'].includes(rule.kind ?? ''),
+      (rule: Partial<RuleEntry>) => isFamily(rule) && [rule.pref, rule.table, rule.mark].every(Number.isSafeInteger),
     ) &&
     Array.isArray(state.throwRoutes) &&
-    state.throwRoutes.every((route: Partial<ThrowRoute>) => isFamily(route) && typeof route.prefix === 'string')
+    state.throwRoutes.every((route: Partial<ThrowRoute>) => isFamily(route) && typeof route.prefix === 'string') &&
+    Array.isArray(state.sysctls) &&
+    state.sysctls.every((entry: Partial<SysctlEntry>) => isSysctlPath(entry.path) && typeof entry.before === 'string')
   )
 }
+
+/** The only kind of sysctl that is ever changed (rp-filter.ts); anything else in a state file is not ours. */
+const isSysctlPath = (path: unknown): path is string =>
+  typeof path === 'string' && /^\/proc\/sys\/net\/ipv4\/conf\/[^/]{1,15}\/rp_filter$/.test(path)
 
 /** Creates the run directory (0700) and refuses one in which others could plant state or sockets. */
 export function prepareRunDir(runDir: string): void {
@@ -187,6 +184,7 @@ export class Ledger {
       config,
       rules: [],
       throwRoutes: [],
+      sysctls: [],
     }
     let undone = 0
     for (let attempt = 0; attempt < 3; attempt++) {
@@ -210,11 +208,12 @@ export class Ledger {
   }
 
   /** Writes down what is about to be done. Returns only when it is on disk. */
-  record(entries: { rules?: readonly RuleEntry[]; throwRoutes?: readonly ThrowRoute[] }): void {
+  record(entries: Partial<Pick<LedgerState, 'rules' | 'throwRoutes' | 'sysctls'>>): void {
     this.#state = {
       ...this.#state,
       rules: [...this.#state.rules, ...(entries.rules ?? [])],
       throwRoutes: [...this.#state.throwRoutes, ...(entries.throwRoutes ?? [])],
+      sysctls: [...this.#state.sysctls, ...(entries.sysctls ?? [])],
     }
     const next = `${this.path}.next`
     writeFileSync(next, serialize(this.#state), { mode: 0o600 })
@@ -224,7 +223,7 @@ export class Ledger {
   /** Undoes everything recorded; the lock stays. Synchronous and repeatable: it serves exit handlers too. */
   undoAll(): readonly string[] {
     const problems = undo(this.#state)
-    this.#state = { ...this.#state, rules: [], throwRoutes: [] }
+    this.#state = { ...this.#state, rules: [], throwRoutes: [], sysctls: [] }
     return problems
   }
 
@@ -270,7 +269,7 @@ function takeOver(path: string, name: string): number {
   unlinkSync(aside)
   if (moved === undefined || moved.bootId !== bootId() || moved.netns !== currentNetns()) return 0
   undo(moved)
-  return moved.rules.length + moved.throwRoutes.length
+  return moved.rules.length + moved.throwRoutes.length + moved.sysctls.length
 }
 
 /** Rules before routes, in the reverse order of their making, so that nothing looks into a half-empty table. */
@@ -290,6 +289,15 @@ function undo(state: LedgerState): string[] {
       }
     } catch (error) {
       problems.push((error as Error).message)
+    }
+  }
+  for (const { path, before, since } of state.sysctls) {
+    // Gone with its interface, or changed by somebody else since then: not ours any more.
+    if (readText(path)?.trim() !== since) continue
+    try {
+      writeFileSync(path, before)
+    } catch (error) {
+      problems.push(`${path}: ${(error as Error).message}`)
     }
   }
   return problems

@@ -33,11 +33,16 @@ export function innerMtu(pathMtu: number, outerFamily: 4 | 6, esp: EspOverhead):
   return Math.floor(room / esp.alignment) * esp.alignment - ESP_TRAILER
 }
 
-/** @returns MTU and device of the way to each address, undefined where there is no route */
-export async function pathMtus(
-  addresses: readonly string[],
-  mark: number,
-): Promise<({ readonly mtu: number; readonly device: string; readonly source: string } | undefined)[]> {
+/** The way of our own datagrams to an address. */
+export interface OuterPath {
+  readonly mtu: number
+  readonly device: string
+  /** The source that the kernel would choose; '' when it does not say. */
+  readonly source: string
+}
+
+/** @returns the way to each address, undefined where there is no route */
+export async function pathMtus(addresses: readonly string[], mark: number): Promise<(OuterPath | undefined)[]> {
   const answers = await Promise.all(
     ([4, 6] as const).map(async (family) => {
       const mine = addresses.filter((address) => familyOf(address) === family)
@@ -52,7 +57,10 @@ export async function pathMtus(
   return addresses.map((address) => byAddress.get(address))
 }
 
-function parseRoute(route: Record<string, unknown> | undefined, mtuOf: ReadonlyMap<string, number>) {
+function parseRoute(
+  route: Record<string, unknown> | undefined,
+  mtuOf: ReadonlyMap<string, number>,
+): OuterPath | undefined {
   const device = route?.dev
   if (route === undefined || typeof device !== 'string') return undefined
   const metrics: unknown = Array.isArray(route.metrics) ? route.metrics[0] : undefined

@@ -1,26 +1,20 @@
 /**
- * Which packets go to the TUN device: a routing table of our own, and rules that send traffic there.
+ * Which packets go to the TUN device: a routing table of our own, and one rule per family that sends traffic there:
  *
- *   p    iif lo ipproto udp sport 500|4500 goto p+2    only where a peer's address lies inside what is routed
- *   p+1  not fwmark MARK lookup TABLE
- *   p+2  nop
+ *   PREF  not fwmark MARK lookup TABLE
  *
- * Our own datagrams carry MARK (SO_MARK), so they never enter TABLE, whatever it covers. The kernel's reverse-path check
- * (rp_filter 1) asks for the way back to a peer without any mark and would find TUN instead of the device the datagram came
- * from; it does ask with protocol and ports swapped, so the rule at p sends that question past TABLE. `iif lo` keeps
- * forwarded traffic out of it. Locally, our ports are bound, so only root could send from them.
- *
- * In TABLE: the remote prefixes over TUN, and `throw` for what must never enter it: a local prefix inside a remote one
- * (10.1.0.0/16 behind us, 10.0.0.0/8 behind them), link-local and multicast scopes. Routes exist from start to end, also
- * while no SA is up: the datapath then drops, and nothing leaves in clear. More specific routes elsewhere (a DHCP server's,
- * the LAN's) do not win over TABLE. This file knows prefixes only.
+ * Our own datagrams carry MARK (SO_MARK), so they never enter TABLE, whatever it covers. In TABLE: the remote prefixes over
+ * TUN, and `throw` for what must never enter it: a local prefix inside a remote one (10.1.0.0/16 behind us, 10.0.0.0/8
+ * behind them), link-local and multicast scopes. Routes exist from start to end, also while no SA is up: the datapath then
+ * drops, and nothing leaves in clear. More specific routes elsewhere (a DHCP server's, the LAN's) do not win over TABLE.
+ * This file knows prefixes only; what a strict reverse-path filter makes of it is rp-filter.ts.
  */
 import { TsvpnError } from '../errors.ts'
-import { batchWord, type Family, ipBatch, ipBatchAsync, ipQuery } from './iproute.ts'
+import { batchWord, type Family, ipBatch, ipQuery } from './iproute.ts'
 import { type Ledger, type RuleEntry, ruleWords, type ThrowRoute, throwWords } from './ledger.ts'
 import { familyOf, insideAny, isStrictlyInside, splitPrefix } from './prefix.ts'
 
-/** Tables and marks are looked for in [FIRST, FIRST + COUNT); preferences upwards in threes below main's 32766. */
+/** Tables and marks are looked for in [FIRST, FIRST + COUNT); preferences upwards, below main's 32766. */
 const FIRST_TABLE = 22_000
 const TABLE_COUNT = 1_000
 const FIRST_PREF = 32_500
@@ -52,7 +46,6 @@ export interface RoutePlan {
 export interface RoutingNumbers {
   readonly table: number
   readonly mark: number
-  /** The first of three consecutive free preferences. */
   readonly pref: number
 }
 
@@ -94,7 +87,7 @@ function hash(text: string): number {
 }
 
 /**
- * Looks for a table without routes, a mark and three preferences that no rule uses.
+ * Looks for a table without routes, a mark and a preference that no rule uses.
  * @throws TsvpnError when everything is taken
  */
 export function pickNumbers(name: string, families: readonly Family[]): RoutingNumbers {
@@ -112,7 +105,7 @@ export function pickNumbers(name: string, families: readonly Family[]): RoutingN
   }
   const table = candidates.find((candidate) => !used.has(candidate))
   let pref = FIRST_PREF
-  while (pref <= LAST_PREF && [pref, pref + 1, pref + 2].some((p) => prefs.has(p))) pref += 3
+  while (prefs.has(pref)) pref++
   if (table === undefined || pref > LAST_PREF) {
     throw new TsvpnError('TSVPN_SYSTEM', `no free routing table or rule preference for ${name}`, {
       hint: 'look at "ip rule": leftovers of other programs may fill it',
@@ -127,7 +120,6 @@ export class Routes {
   readonly #ledger: Ledger
   #plan: RoutePlan = { routes: [], throws: [] }
   #isRemote: (address: string) => boolean = () => false
-  readonly #skipped = new Set<string>()
 
   constructor(numbers: RoutingNumbers, device: string, ledger: Ledger) {
     this.numbers = numbers
@@ -148,7 +140,7 @@ export class Routes {
     this.#isRemote = insideAny(plan.routes.map((route) => route.prefix))
     const { table, mark, pref } = this.numbers
     const families = ([4, 6] as const).filter((family) => plan.routes.some((route) => route.family === family))
-    const rules = families.map((family): RuleEntry => ({ family, pref: pref + 1, kind: 'divert', table, mark }))
+    const rules = families.map((family): RuleEntry => ({ family, pref, table, mark }))
     const throwRoutes = plan.throws.map(({ family, prefix }): ThrowRoute => ({ family, prefix, table }))
     this.#ledger.record({ rules, throwRoutes })
     for (const family of families) {
@@ -166,26 +158,6 @@ export class Routes {
   /** True when datagrams to this address would enter the tunnel if they carried no mark. */
   covers(address: string): boolean {
     return this.#isRemote(address)
-  }
-
-  /** Makes room for rp_filter 1 where a peer's own address is routed into the tunnel. Once per family and port. */
-  async skipOwnPorts(family: Family, ports: readonly number[]): Promise<void> {
-    const { pref } = this.numbers
-    const fresh = ports.filter((port) => !this.#skipped.has(`${family} ${port}`))
-    if (fresh.length === 0) return
-    const isFirst = ![...this.#skipped].some((key) => key.startsWith(`${family} `))
-    for (const port of fresh) this.#skipped.add(`${family} ${port}`)
-    const rules: RuleEntry[] = [
-      ...(isFirst ? [{ family, pref: pref + 2, kind: 'landing' as const }] : []),
-      ...fresh.map((port): RuleEntry => ({ family, pref, kind: 'skip', port, goto: pref + 2 })),
-    ]
-    this.#ledger.record({ rules })
-    const result = await ipBatchAsync(
-      family,
-      rules.map((rule) => `rule add ${ruleWords(rule)}`),
-    )
-    const [failure] = result.failures
-    if (failure !== undefined) throw new TsvpnError('TSVPN_SYSTEM', `ip ${failure.command}: ${failure.error}`)
   }
 
   #routeWords({ prefix, source }: PlannedRoute): string {
