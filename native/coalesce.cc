@@ -29,7 +29,9 @@ uint16_t joinableHeader(const InnerPacket& p) {
   return static_cast<uint16_t>(p.l4Offset + header);
 }
 
+/** Of the IPv4 header too: it is rewritten when packets are joined, and a broken one must stay broken. */
 bool checksumRight(const InnerPacket& p) {
+  if (p.family == 4 && foldSum(sumBytes(p.data, p.l4Offset, 0)) != 0xffff) return false;
   const uint32_t l4Length = p.length - p.l4Offset;
   const uint64_t sum = sumPseudoHeader(p.data, p.protocol, l4Length);
   return foldSum(sumBytes(p.data + p.l4Offset, l4Length, sum)) == 0xffff;

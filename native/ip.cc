@@ -24,8 +24,12 @@ void readPorts(InnerPacket* p) {
       break;
     case kProtoIcmp:
     case kProtoIcmpv6:
-      if (rest < 2) return;
+      if (rest < 4) return;
       p->sourcePort = p->destinationPort = load16(l4);
+      break;
+    case 135:  // Mobility Header
+      if (rest < 4) return;
+      p->sourcePort = p->destinationPort = static_cast<uint16_t>(l4[2] << 8);
       break;
     default:
       return;
@@ -60,7 +64,7 @@ bool parseIpv6(const uint8_t* data, size_t available, InnerPacket* p) {
   p->fragment = Fragment::none;
   uint8_t next = data[6];
   size_t at = kIpv6Header;
-  for (int i = 0; i < kMaxExtensionHeaders && p->fragment != Fragment::later; ++i) {
+  for (int i = 0; p->fragment != Fragment::later; ++i) {
     size_t size;
     if (next == kHopByHop || next == kRouting || next == kDestination) {
       if (at + 8 > total) return false;
@@ -77,6 +81,7 @@ bool parseIpv6(const uint8_t* data, size_t available, InnerPacket* p) {
     } else {
       break;
     }
+    if (i == kMaxExtensionHeaders) return false;
     next = data[at];
     at += size;
     if (at > total) return false;

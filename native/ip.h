@@ -37,7 +37,7 @@ struct InnerPacket {
   Fragment fragment;
   /** False for later fragments and for protocols without ports; then both ports are 0. */
   bool hasPorts;
-  /** For ICMP both are type * 256 + code (RFC 7296 §3.13.1). */
+  /** For ICMP both are type * 256 + code, for Mobility Header type * 256 (RFC 7296 §3.13.1). */
   uint16_t sourcePort, destinationPort;
   Address source, destination;
 };
