@@ -165,6 +165,8 @@ export interface EndpointOptions {
   readonly ports: { readonly ike: number; readonly natt: number }
   /** Time of the last authenticated ESP packet of a Child SA: a liveness check starts only when nothing came in. */
   lastInbound?(childSaId: number): Instant | undefined
+  /** Time of the last ESP packet that we sent on a Child SA: a NAT keepalive goes only when nothing else did (UE-07). */
+  lastOutbound?(childSaId: number): Instant | undefined
   readonly keyLog?: KeyLog
 }
 

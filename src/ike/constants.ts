@@ -16,6 +16,14 @@ export const COOKIE_THRESHOLD = 30
 export const COOKIE_THRESHOLD_PER_ADDRESS = 3
 /** More than this and new ones are ignored, cookie or not. */
 export const HALF_OPEN_CAP = 5_000
+/** The same for one source: room for an office behind a NAT that connects all at once, not for a guesser of keys. */
+export const HALF_OPEN_CAP_PER_ADDRESS = 32
+/** A longer IKE_SA_INIT request is dropped: each half-open SA keeps it. Every algorithm of ours offered takes below 1 KiB. */
+export const MAX_INIT_REQUEST = 4_096
+/** IKE SAs that one authenticated peer may hold; a further one replaces the oldest (THREATS #34). */
+export const SAS_PER_PEER = 16
+/** A public value, shared secret or signature that takes longer was lost: the attempt ends. */
+export const JOB_LIFE_MS = 30_000
 /** A cookie is honoured for one to two periods. */
 export const COOKIE_ROTATION_MS = 60_000
 
@@ -37,6 +45,10 @@ export const CLOSE_GRACE_MS = 1_000
 /** Replies to unauthenticated messages: per source address and in all, per second (THREATS §2). */
 export const REPLIES_PER_ADDRESS = 20
 export const REPLIES_GLOBAL = 200
+/** Log lines and events of one kind that strangers cause, per second (THREATS §2). */
+export const REPORTS_PER_SECOND = 10
+/** Proposals, transforms of one, and selectors that a text for people names before it says how many more there are. */
+export const MAX_LISTED = 16
 
 /** Nonces of ours: enough for every PRF that we have (half of SHA2-512's key). RFC 7296 §2.10. */
 export const NONCE_LENGTH = 32

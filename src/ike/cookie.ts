@@ -27,6 +27,12 @@ export class CookieJar {
     this.#current = this.#rng.bytes(SECRET_LENGTH)
   }
 
+  /** Both secrets anew: nothing made so far is honoured any more. */
+  renew(): void {
+    this.rotate()
+    this.rotate()
+  }
+
   make(from: SocketAddress, initiatorSpi: bigint, nonceI: Uint8Array): Uint8Array {
     return cookie(this.#current, from, initiatorSpi, nonceI)
   }

@@ -1,7 +1,7 @@
 /** What the exchanges may use of the endpoint that runs them. */
 import type { Env, Instant } from '../env.ts'
-import type { Path } from '../sa/child-sa.ts'
-import type { EndpointOptions, Failure, Identity, IkeEvent, PeerConfig } from './api.ts'
+import type { Path, SocketAddress } from '../sa/child-sa.ts'
+import type { Datagram, EndpointOptions, Failure, Identity, IkeEvent, PeerConfig } from './api.ts'
 import type { IkeSa } from './ike-sa.ts'
 import type { Jobs } from './jobs.ts'
 import type { Timers } from './timers.ts'
@@ -19,18 +19,28 @@ export interface Core {
   /** @returns an unpredictable SPI >= 256 that no live Child SA has */
   newInboundSpi(): number
   newChildId(): number
-  /** The peer with this identity; among several, the one that also answers to `localId`. */
-  findPeer(remoteId: Identity, localId: Identity | undefined): PeerConfig | undefined
+  /** The peer with this identity; among several, one that knows us as `localId` and is configured at this address. */
+  findPeer(remoteId: Identity, localId: Identity | undefined, from: SocketAddress): PeerConfig | undefined
+  /** The state of this SA names its peer from now on. */
+  identified(sa: IkeSa): void
   /** For what carries no IKE header: a NAT keepalive. */
   transmitRaw(path: Path, octets: Uint8Array): void
+  /** Sends a stored response to whoever repeats a request; nothing proves that it is the peer, so under a limit. */
+  repeat(datagram: Datagram, message: Uint8Array, now: Instant): void
+  /** Whether a stranger may cause one more log line or event of this kind now. */
+  mayReport(kind: string, now: Instant): boolean
   /** Both sides are authenticated. */
   established(sa: IkeSa, now: Instant): void
+  /** The first Child SA of this IKE SA is installed or refused: time to look for superfluous IKE SAs with the same peer. */
+  settled(sa: IkeSa, now: Instant): void
   /** INITIAL_CONTACT from an authenticated peer: it knows of no other SA with us, so ours are stale (V2-015). */
   replaceOthers(sa: IkeSa, peer: PeerConfig, now: Instant): void
   /** The peer's newest authentic message came from this address. */
   movePath(sa: IkeSa, remote: Path['remote']): void
   /** Ends an SA at once, without telling the peer; its children are removed and a wanted peer is tried again. */
   close(sa: IkeSa, failure: Failure, now: Instant): void
+  /** Whether this peer is meant to be up, so that a lost connection is made anew. */
+  isWanted(peer: PeerConfig): boolean
   /** Whether another SA with this peer is established or on its way. */
   hasOther(sa: IkeSa, peer: PeerConfig): boolean
 }

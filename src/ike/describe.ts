@@ -6,14 +6,22 @@ import { formatSelector, type TrafficSelector } from '../sa/traffic-selector.ts'
 import { notifyName } from '../wire/iana.ts'
 import type { Transform } from '../wire/ike-types.ts'
 import type { Failure, Identity, LocalAuth, PeerConfig } from './api.ts'
+import { MAX_LISTED } from './constants.ts'
 import { formatIdentity } from './identity.ts'
 
+/** The first few of a peer's list in full, and how many more there are: what it sends must not fill a log. */
+function list<T>(items: readonly T[], format: (item: T) => string): string {
+  const named = items.slice(0, MAX_LISTED).map(format)
+  const more = items.length - named.length
+  return [...named, ...(more > 0 ? [`${more} more`] : [])].join(', ')
+}
+
 export function formatOffers(offers: readonly { readonly transforms: readonly Transform[] }[]): string {
-  return offers.map((offer) => formatSuite(offer.transforms)).join(', ')
+  return list(offers, ({ transforms }) => formatSuite(transforms.slice(0, 2 * MAX_LISTED)))
 }
 
 export function formatSelectors(selectors: readonly TrafficSelector[]): string {
-  return selectors.map(formatSelector).join(', ')
+  return list(selectors, formatSelector)
 }
 
 export function formatSocket({ family, address, port }: SocketAddress): string {
@@ -106,6 +114,10 @@ export const failures = {
     reason: 'local-delete',
     text: `connection with peer ${peer.name} closed`,
   }),
+  jobLost: {
+    reason: 'no-response',
+    text: 'the computation of our own key exchange or signature failed or took too long',
+  } satisfies Failure as Failure,
   halfOpenExpired: (remote: SocketAddress): Failure => ({
     reason: 'no-response',
     text: `${formatSocket(remote)} began a connection and did not authenticate in time`,

@@ -30,7 +30,7 @@ export function handleMessage(core: Core, sa: IkeSa, message: IkeMessage, datagr
   const direction = header.isResponse ? 'response' : 'request'
   if (direction === 'request') {
     const verdict = sa.responses.classify(header.messageId, message.raw)
-    if (verdict === 'repeated') return repeatResponse(core, sa, datagram)
+    if (verdict === 'repeated') return repeatResponse(core, sa, datagram, now)
     if (verdict === 'outside') return
   }
   if (!mayServe(sa.state.name, sa.role, direction, header.exchangeType)) return
@@ -61,7 +61,7 @@ function serveRequest(core: Core, sa: IkeSa, message: IkeMessage, payloads: read
     case EXCHANGE_TYPE.INFORMATIONAL:
       return handleInformationalRequest(core, sa, message, payloads, now)
     case EXCHANGE_TYPE.CREATE_CHILD_SA:
-      return refuseCreateChild(core, sa, message)
+      return refuseCreateChild(core, sa, message, now)
   }
 }
 
@@ -69,21 +69,18 @@ function serveResponse(core: Core, sa: IkeSa, message: IkeMessage, payloads: rea
   const purpose = matchResponse(core, sa, message)
   if (purpose === 'ike-auth') handleAuthResponse(core, sa, payloads, now)
   else if (purpose !== undefined) handleInformationalResponse(core, sa, purpose, now)
-  armKeepalive(core, sa, now)
 }
 
 /** The stored octets go to where the repetition came from (V2-005, V2-042); nothing is decrypted, nothing changes. */
-function repeatResponse(core: Core, sa: IkeSa, datagram: Datagram): void {
+function repeatResponse(core: Core, sa: IkeSa, datagram: Datagram, now: Instant): void {
   const { lastResponse } = sa.responses
-  if (lastResponse !== undefined) core.transmit({ local: datagram.local, remote: datagram.remote }, lastResponse)
+  if (lastResponse !== undefined) core.repeat(datagram, lastResponse, now)
 }
 
-/** V2-064: a peer behind a NAT is followed to where its newest authentic message came from. */
 function heard(core: Core, sa: IkeSa, datagram: Datagram, now: Instant): void {
   sa.lastHeard = now
   if (sa.state.name === 'init-replied') sa.path = { local: datagram.local, remote: datagram.remote }
-  else if (sa.nat.remote) core.movePath(sa, datagram.remote)
-  armKeepalive(core, sa, now)
+  else if (sa.followsPeer) core.movePath(sa, datagram.remote)
 }
 
 /** V2-058 and V2-019: authentic, but not sound. */
@@ -100,11 +97,11 @@ function handleFault(
   if (header.isResponse) return core.close(sa, failure, now)
   if (fault.kind === 'criticalPayload') {
     const data = Uint8Array.of(fault.payloadType)
-    sendResponse(core, sa, protection, message, [notify(NOTIFY.UNSUPPORTED_CRITICAL_PAYLOAD, data)])
+    sendResponse(core, sa, protection, message, [notify(NOTIFY.UNSUPPORTED_CRITICAL_PAYLOAD, data)], now)
     if (header.exchangeType === EXCHANGE_TYPE.IKE_AUTH) core.close(sa, failure, now)
     return
   }
-  sendResponse(core, sa, protection, message, [notify(NOTIFY.INVALID_SYNTAX)])
+  sendResponse(core, sa, protection, message, [notify(NOTIFY.INVALID_SYNTAX)], now)
   core.close(sa, failure, now)
 }
 
@@ -114,7 +111,7 @@ export function onTimer(core: Core, sa: IkeSa, name: TimerName, now: Instant): v
       if (!retransmit(core, sa, now)) giveUp(core, sa, now)
       return
     case 'halfOpenExpiry':
-      return core.close(sa, failures.halfOpenExpired(sa.path.remote), now)
+      return core.close(sa, sa.role === 'responder' ? failures.halfOpenExpired(sa.path.remote) : failures.jobLost, now)
     case 'liveness':
       return onLiveness(core, sa, now)
     case 'natKeepalive':
@@ -154,15 +151,20 @@ function onCloseGrace(core: Core, sa: IkeSa, now: Instant): void {
   else if (state.name === 'init-sent' && state.hint !== undefined) core.close(sa, state.hint, now)
 }
 
-function armKeepalive(core: Core, sa: IkeSa, now: Instant): void {
-  if (sa.state.name !== 'established' || !sa.nat.local) return
-  if (core.timers.get(sa.id, 'natKeepalive') === undefined)
-    core.timers.set(sa.id, 'natKeepalive', now + NAT_KEEPALIVE_MS)
+/** Only the side that is behind a NAT has a mapping to keep. */
+export function armKeepalive(core: Core, sa: IkeSa, now: Instant): void {
+  if (sa.nat.local) core.timers.set(sa.id, 'natKeepalive', now + NAT_KEEPALIVE_MS)
 }
 
-/** RFC 3948 §2.3: one octet 0xFF, only from the side that is behind a NAT, no answer expected. */
+/** RFC 3948 §2.3, §4: one octet 0xFF when nothing else went to the peer for the interval; no answer is expected. */
 function sendKeepalive(core: Core, sa: IkeSa, now: Instant): void {
   if (sa.state.name !== 'established') return
-  core.transmitRaw(sa.path, Uint8Array.of(0xff))
-  core.timers.set(sa.id, 'natKeepalive', now + NAT_KEEPALIVE_MS)
+  const outbound = [...sa.state.children.keys()].map((id) => core.options.lastOutbound?.(id) ?? 0)
+  const lastSent = Math.max(sa.lastSent, ...outbound)
+  if (lastSent + NAT_KEEPALIVE_MS <= now) {
+    core.transmitRaw(sa.path, Uint8Array.of(0xff))
+    sa.lastSent = now
+  }
+  const due = Math.max(sa.lastSent, lastSent) + NAT_KEEPALIVE_MS
+  core.timers.set(sa.id, 'natKeepalive', due > now ? due : now + NAT_KEEPALIVE_MS)
 }

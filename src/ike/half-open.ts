@@ -1,53 +1,79 @@
-/** IKE SAs that an unauthenticated initiator made us keep: found again for repeated requests, counted for COOKIE. */
+/**
+ * IKE SAs that a stranger made us keep: found again for repeated requests, counted for COOKIE and caps. An SA counts until
+ * it is authenticated or gone; one that was refused counts on while its answer is kept, so guessing keys has a price too.
+ */
 import type { SocketAddress } from '../sa/child-sa.ts'
-import { COOKIE_THRESHOLD, COOKIE_THRESHOLD_PER_ADDRESS, HALF_OPEN_CAP } from './constants.ts'
+import {
+  COOKIE_THRESHOLD,
+  COOKIE_THRESHOLD_PER_ADDRESS,
+  HALF_OPEN_CAP,
+  HALF_OPEN_CAP_PER_ADDRESS,
+} from './constants.ts'
 import type { IkeSa } from './ike-sa.ts'
+import { sourceKey } from './rate-limit.ts'
+
+interface Entry {
+  readonly sa: IkeSa
+  readonly key: string
+  readonly source: string
+  isCounted: boolean
+}
 
 export class HalfOpen {
-  readonly #bySource = new Map<string, IkeSa>()
-  readonly #perAddress = new Map<string, number>()
+  /** The newest SA of each key; authenticated ones stay, so that a late copy of their first message makes nothing new. */
+  readonly #byKey = new Map<string, Entry>()
+  readonly #entries = new Map<IkeSa, Entry>()
+  readonly #perSource = new Map<string, number>()
+  #count = 0
 
   get count(): number {
-    return this.#bySource.size
+    return this.#count
   }
 
-  get isFull(): boolean {
-    return this.count >= HALF_OPEN_CAP
-  }
-
-  /** The initiator's SPI is its own choice: only together with its address does it name a half-open SA. */
-  find(initiatorSpi: bigint, from: SocketAddress): IkeSa | undefined {
-    return this.#bySource.get(keyOf(initiatorSpi, from))
+  isFullFor(from: SocketAddress): boolean {
+    return this.#count >= HALF_OPEN_CAP || this.#countOf(from) >= HALF_OPEN_CAP_PER_ADDRESS
   }
 
   needsCookie(from: SocketAddress): boolean {
-    return this.count >= COOKIE_THRESHOLD || (this.#perAddress.get(from.address) ?? 0) >= COOKIE_THRESHOLD_PER_ADDRESS
+    return this.#count >= COOKIE_THRESHOLD || this.#countOf(from) >= COOKIE_THRESHOLD_PER_ADDRESS
+  }
+
+  /** The initiator's SPI is its own choice: only together with its address does it name an SA. */
+  find(initiatorSpi: bigint, from: SocketAddress): IkeSa | undefined {
+    return this.#byKey.get(keyOf(initiatorSpi, from))?.sa
   }
 
   add(sa: IkeSa): void {
     const { remote } = sa.path
-    const known = this.find(sa.initiatorSpi, remote)
-    if (known !== undefined) this.remove(known)
-    this.#bySource.set(keyOf(sa.initiatorSpi, remote), sa)
-    this.#perAddress.set(remote.address, (this.#perAddress.get(remote.address) ?? 0) + 1)
+    const entry = { sa, key: keyOf(sa.initiatorSpi, remote), source: sourceKey(remote), isCounted: true }
+    this.#byKey.set(entry.key, entry)
+    this.#entries.set(sa, entry)
+    this.#count += 1
+    this.#perSource.set(entry.source, (this.#perSource.get(entry.source) ?? 0) + 1)
   }
 
-  /** No-op for an SA that is not half-open (any more). */
+  /** The peer has proven who it is. No-op for an SA that we began. */
+  authenticated(sa: IkeSa): void {
+    const entry = this.#entries.get(sa)
+    if (entry === undefined || !entry.isCounted) return
+    entry.isCounted = false
+    this.#count -= 1
+    const left = (this.#perSource.get(entry.source) ?? 1) - 1
+    if (left > 0) this.#perSource.set(entry.source, left)
+    else this.#perSource.delete(entry.source)
+  }
+
+  /** The SA is gone. */
   remove(sa: IkeSa): void {
-    for (const [key, held] of this.#candidates(sa)) {
-      if (held !== sa) continue
-      this.#bySource.delete(key)
-      const address = key.slice(key.indexOf(' ') + 1, key.lastIndexOf(' '))
-      const left = (this.#perAddress.get(address) ?? 1) - 1
-      if (left > 0) this.#perAddress.set(address, left)
-      else this.#perAddress.delete(address)
-    }
+    this.authenticated(sa)
+    const entry = this.#entries.get(sa)
+    if (entry === undefined) return
+    this.#entries.delete(sa)
+    if (this.#byKey.get(entry.key) === entry) this.#byKey.delete(entry.key)
   }
 
-  /** The path may have moved to port 4500 since the SA was added; then it has to be searched for. */
-  #candidates(sa: IkeSa): [string, IkeSa][] {
-    const key = keyOf(sa.initiatorSpi, sa.path.remote)
-    return this.#bySource.get(key) === sa ? [[key, sa]] : [...this.#bySource]
+  #countOf(from: SocketAddress): number {
+    return this.#perSource.get(sourceKey(from)) ?? 0
   }
 }
 

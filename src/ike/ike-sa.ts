@@ -88,6 +88,8 @@ export class IkeSa {
   readonly responses = new ResponseWindow()
   /** Time of the last authenticated message of the peer. */
   lastHeard: Instant
+  /** Time of the last message or keepalive to the peer. */
+  lastSent: Instant
 
   constructor(init: {
     readonly id: number
@@ -105,6 +107,7 @@ export class IkeSa {
     this.path = init.path
     this.state = init.state
     this.lastHeard = init.now
+    this.lastSent = init.now
   }
 
   /** The SPI by which we find this SA. */
@@ -122,8 +125,16 @@ export class IkeSa {
     return 'protection' in this.state ? this.state.protection : undefined
   }
 
-  get isHalfOpen(): boolean {
-    return this.role === 'responder' && ['init-computing', 'init-replied', 'auth-computing'].includes(this.state.name)
+  get hasChildren(): boolean {
+    return this.state.name === 'established' && this.state.children.size > 0
+  }
+
+  /**
+   * V2-064: a peer behind a NAT is followed to where its newest authentic message came from. An initiator behind a NAT
+   * itself is not: it called a fixed address, and following would let whoever relays its packets lead it away.
+   */
+  get followsPeer(): boolean {
+    return this.nat.remote && !(this.nat.local && this.role === 'initiator')
   }
 
   header(exchangeType: number, messageId: number, isResponse: boolean): IkeHeader {

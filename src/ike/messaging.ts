@@ -37,10 +37,12 @@ export function sendResponse(
   protection: Protection,
   request: IkeMessage,
   payloads: readonly Payload[],
+  now: Instant,
 ): void {
   const { exchangeType, messageId } = request.header
   const response = protection.seal(sa.header(exchangeType, messageId, true), payloads)
   sa.responses.answered(messageId, request.raw, response)
+  sa.lastSent = now
   core.transmit(sa.path, response)
 }
 
@@ -60,6 +62,7 @@ export function retransmit(core: Core, sa: IkeSa, now: Instant): boolean {
   if (outstanding === undefined) return true
   if (outstanding.sends >= RETRANSMIT_TRIES) return false
   outstanding.sends += 1
+  sa.lastSent = now
   core.transmit(sa.path, outstanding.message)
   core.timers.set(sa.id, 'retransmit', now + retransmitDelay(outstanding.sends))
   const { peer } = sa
@@ -76,6 +79,7 @@ function begin(
   now: Instant,
 ): void {
   const { sends } = sa.requests.begin(request)
+  sa.lastSent = now
   core.transmit(sa.path, request.message)
   core.timers.set(sa.id, 'retransmit', now + retransmitDelay(sends))
 }

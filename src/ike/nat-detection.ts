@@ -16,10 +16,9 @@ export interface NatView {
   readonly remote: boolean
 }
 
-/** SHA-1(SPIs | IP | port), RFC 7296 §2.23. */
+/** SHA-1(SPIs | IP | port), RFC 7296 §2.23. What is no address (a socket that does not know its own) hashes as empty. */
 export function natHash(spis: Spis, at: SocketAddress): Uint8Array {
-  const address = parseAddress(at.address)
-  if (address === undefined) throw new TypeError(`expected an IP address, got "${at.address}"`)
+  const address = parseAddress(at.address) ?? new Uint8Array(0)
   return sha1(concatBytes(u64(spis.initiatorSpi), u64(spis.responderSpi), address, u16(at.port)))
 }
 

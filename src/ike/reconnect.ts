@@ -9,6 +9,7 @@ const FIRST_OWNER = -2
 
 export class Reconnects {
   readonly #names: readonly string[]
+  readonly #owners: ReadonlyMap<string, number>
   readonly #timers: Timers
   readonly #rng: Rng
   /** Failures in a row of each wanted peer. */
@@ -16,6 +17,7 @@ export class Reconnects {
 
   constructor(peers: readonly PeerConfig[], timers: Timers, rng: Rng) {
     this.#names = peers.map((peer) => peer.name)
+    this.#owners = new Map(this.#names.map((name, index) => [name, FIRST_OWNER - index]))
     this.#timers = timers
     this.#rng = rng
   }
@@ -23,6 +25,10 @@ export class Reconnects {
   want(peer: string): void {
     if (!this.#wanted.has(peer)) this.#wanted.set(peer, 0)
     this.#timers.stop(this.#ownerOf(peer), 'reconnect')
+  }
+
+  isWanted(peer: string): boolean {
+    return this.#wanted.has(peer)
   }
 
   forget(peer: string): void {
@@ -35,8 +41,9 @@ export class Reconnects {
   }
 
   succeeded(peer: string): void {
-    if (this.#wanted.has(peer)) this.want(peer)
-    if (this.#wanted.has(peer)) this.#wanted.set(peer, 0)
+    if (!this.#wanted.has(peer)) return
+    this.#wanted.set(peer, 0)
+    this.#timers.stop(this.#ownerOf(peer), 'reconnect')
   }
 
   /** @returns when the next attempt begins; undefined for a peer that nobody wants up */
@@ -57,6 +64,8 @@ export class Reconnects {
   }
 
   #ownerOf(peer: string): number {
-    return FIRST_OWNER - this.#names.indexOf(peer)
+    const owner = this.#owners.get(peer)
+    if (owner === undefined) throw new RangeError(`no peer is called ${peer}`)
+    return owner
   }
 }

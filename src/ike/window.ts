@@ -3,7 +3,7 @@ import { bytesEqual } from '../wire/bytes.ts'
 import { RETRANSMIT_BASE, RETRANSMIT_FIRST_MS, RETRANSMIT_MAX_MS } from './constants.ts'
 
 /** Why a request was sent; decides who handles its response. */
-export type RequestPurpose = 'ike-sa-init' | 'ike-auth' | 'liveness' | 'delete'
+export type RequestPurpose = 'ike-sa-init' | 'ike-auth' | 'liveness' | 'delete' | 'delete-child'
 
 export interface OutstandingRequest {
   readonly messageId: number

@@ -35,13 +35,15 @@ export function beginAuth(
   }
   const offer = { tunnel, inboundSpi: core.newInboundSpi() }
   const send = (auth: PayloadOf<'AUTH'>, at: Instant): void => {
+    core.timers.stop(sa.id, 'halfOpenExpiry')
     sa.state = { name: 'auth-sent', peer, protection, handshake, offer }
     const payloads = requestPayloads(core, sa, peer, offer, auth)
     sendRequest(core, sa, protection, { exchangeType: EXCHANGE_TYPE.IKE_AUTH, purpose: 'ike-auth', payloads }, at)
   }
   if (proof.kind === 'ready') return send(proof.auth, now)
   core.jobs.run(proof.job, now, (signature, at) => {
-    if (sa.state.name !== 'init-computing' || signature === undefined) return
+    if (sa.state.name !== 'init-computing') return
+    if (signature === undefined) return core.close(sa, failures.jobLost, at)
     send(proof.finish(signature), at)
   })
 }
@@ -95,8 +97,24 @@ export function handleAuthResponse(core: Core, sa: IkeSa, payloads: readonly Pay
   core.established(sa, now)
   if (error !== undefined) return childRefused(core, peer, offer, error.notifyType)
   const child = acceptChild(core, sa, peer, protection, handshake, offer, payloads, now)
-  if ('reason' in child) return tunnelFailed(core, peer, offer, child)
+  if ('reason' in child) {
+    deleteOffered(core, sa, protection, offer, now)
+    return tunnelFailed(core, peer, offer, child)
+  }
   children.set(child.sa.id, child)
+  core.settled(sa, now)
+}
+
+/** The responder has installed what we can't take: --> HDR, SK { D(ESP, our inbound SPI) }, so that it does not send into nothing. */
+function deleteOffered(core: Core, sa: IkeSa, protection: Protection, { inboundSpi }: ChildOffer, now: Instant): void {
+  const payloads: Payload[] = [{ type: 'Delete', protocol: PROTOCOL.ESP, spis: [spiOctets(inboundSpi)] }]
+  sendRequest(
+    core,
+    sa,
+    protection,
+    { exchangeType: EXCHANGE_TYPE.INFORMATIONAL, purpose: 'delete-child', payloads },
+    now,
+  )
 }
 
 /** V2-039 from the other side: what the responder returns must lie within what we offered. */

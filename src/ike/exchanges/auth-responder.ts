@@ -43,9 +43,11 @@ export function handleAuthRequest(
     return refuseAuth(core, sa, protection, request, { reason: 'authentication-failed', text }, now)
   }
   sa.state = { name: 'auth-computing', peer: found.peer, protection }
+  core.identified(sa)
   if (proof.kind === 'ready') return complete(core, sa, found, request, payloads, proof.auth, now)
   core.jobs.run(proof.job, now, (signature, at) => {
-    if (sa.state.name !== 'auth-computing' || signature === undefined) return
+    if (sa.state.name !== 'auth-computing') return
+    if (signature === undefined) return core.close(sa, failures.jobLost, at)
     complete(core, sa, found, request, payloads, proof.finish(signature), at)
   })
 }
@@ -60,7 +62,7 @@ function authenticate(
   const idi = find(payloads, 'IDi')
   if (idi === undefined) return failures.invalidMessage('the initiator', 'its IKE_AUTH request lacks IDi')
   const idr = find(payloads, 'IDr')
-  const peer = core.findPeer(idi, idr)
+  const peer = core.findPeer(idi, idr, sa.path.remote)
   if (peer === undefined) return failures.unknownPeer(sa.path.remote, idi, idr)
   const problem = checkPeer('initiator', protection, handshake, idBody(idi, idi.reserved), payloads, peer.remoteAuth)
   if (problem !== undefined) return failures.peerNotAuthenticated(peer, idi, problem)
@@ -101,7 +103,8 @@ function complete(
   // After the install: traffic moves to the new Child SA before the stale one goes.
   if (notification(payloads, NOTIFY.INITIAL_CONTACT) !== undefined) core.replaceOthers(sa, peer, now)
   const identity: Payload[] = [{ type: 'IDr', ...peer.localId }, ...rawPublicKey(peer.localAuth), auth]
-  sendResponse(core, sa, protection, request, [...identity, ...childPayloads(verdict, inboundSpi)])
+  sendResponse(core, sa, protection, request, [...identity, ...childPayloads(verdict, inboundSpi)], now)
+  core.settled(sa, now)
 }
 
 function childPayloads(verdict: ChildVerdict, inboundSpi: number): Payload[] {
@@ -124,6 +127,6 @@ function refuseAuth(
   failure: Failure,
   now: Instant,
 ): void {
-  sendResponse(core, sa, protection, request, [notify(NOTIFY.AUTHENTICATION_FAILED)])
+  sendResponse(core, sa, protection, request, [notify(NOTIFY.AUTHENTICATION_FAILED)], now)
   core.close(sa, failure, now)
 }

@@ -7,13 +7,14 @@ import type { Core } from '../core.ts'
 import { failures } from '../describe.ts'
 import type { IkeSa, LiveChild } from '../ike-sa.ts'
 import { sendRequest, sendResponse } from '../messaging.ts'
-import { notification } from '../payloads.ts'
+import { notification, notify } from '../payloads.ts'
 import { removeChild, spiNumber, spiOctets } from './child.ts'
 
 /** An empty request: "are you there?" Waits its turn when a request is outstanding; that one proves life as well. */
 export function checkLiveness(core: Core, sa: IkeSa, now: Instant): void {
   if (sa.state.name !== 'established' || sa.requests.outstanding !== undefined) return
-  const { protection } = sa.state
+  const { peer, protection } = sa.state
+  if (sa.requests.isExhausted) return beginDelete(core, sa, failures.localDelete(peer), now)
   sendRequest(
     core,
     sa,
@@ -58,11 +59,11 @@ export function handleInformationalRequest(
   if (state.name !== 'established' && state.name !== 'closing') return
   const deletes = payloads.filter((p): p is PayloadOf<'Delete'> => p.type === 'Delete')
   if (deletes.some((d) => d.protocol === PROTOCOL.IKE)) {
-    sendResponse(core, sa, state.protection, request, [])
+    sendResponse(core, sa, state.protection, request, [], now)
     return core.close(sa, state.name === 'closing' ? state.failure : failures.peerDeleted(state.peer), now)
   }
   if (notification(payloads, NOTIFY.AUTHENTICATION_FAILED) !== undefined) {
-    sendResponse(core, sa, state.protection, request, [])
+    sendResponse(core, sa, state.protection, request, [], now)
     return core.close(sa, failures.weWereRefused(state.peer), now)
   }
   const removed = deletes.filter((d) => d.protocol === PROTOCOL.ESP).flatMap((d) => removeBySpi(core, sa, d.spis))
@@ -70,7 +71,10 @@ export function handleInformationalRequest(
     removed.length > 0
       ? [{ type: 'Delete', protocol: PROTOCOL.ESP, spis: removed.map((child) => spiOctets(child.sa.inboundSpi)) }]
       : []
-  sendResponse(core, sa, state.protection, request, answer)
+  sendResponse(core, sa, state.protection, request, answer, now)
+  // A tunnel that is meant to be up and that this IKE SA no longer carries needs another one.
+  if (removed.length > 0 && !sa.hasChildren && core.isWanted(state.peer))
+    beginDelete(core, sa, failures.peerDeleted(state.peer), now)
 }
 
 /** The SPIs in a Delete are the peer's inbound ones, our outbound ones (V2-078). Unknown ones are passed over. */
@@ -93,14 +97,7 @@ export function handleInformationalResponse(core: Core, sa: IkeSa, purpose: stri
 }
 
 /** Rekeying and further Child SAs are not in this version: the answer that keeps the IKE SA up (V2-084). */
-export function refuseCreateChild(core: Core, sa: IkeSa, request: IkeMessage): void {
+export function refuseCreateChild(core: Core, sa: IkeSa, request: IkeMessage, now: Instant): void {
   if (sa.state.name !== 'established') return
-  const notify = {
-    type: 'Notify',
-    protocol: PROTOCOL.NONE,
-    spi: new Uint8Array(0),
-    notifyType: NOTIFY.NO_ADDITIONAL_SAS,
-    data: new Uint8Array(0),
-  } as const
-  sendResponse(core, sa, sa.state.protection, request, [notify])
+  sendResponse(core, sa, sa.state.protection, request, [notify(NOTIFY.NO_ADDITIONAL_SAS)], now)
 }

@@ -7,11 +7,12 @@
 import { ke } from '../../crypto/registry.ts'
 import type { Instant } from '../../env.ts'
 import { checkSelection, toWireProposals, transformOf } from '../../sa/negotiate.ts'
+import { bytesEqual } from '../../wire/bytes.ts'
 import { NOTIFY, PROTOCOL, TRANSFORM_TYPE } from '../../wire/iana.ts'
 import type { IkeMessage, Payload } from '../../wire/ike-types.ts'
 import { checkPayloads } from '../../wire/payload-rules.ts'
 import type { Datagram, Failure, PeerConfig } from '../api.ts'
-import { INIT_ERROR_GRACE_MS, INIT_RETRIES, NONCE_LENGTH } from '../constants.ts'
+import { INIT_ERROR_GRACE_MS, INIT_RETRIES, JOB_LIFE_MS, NONCE_LENGTH } from '../constants.ts'
 import type { Core } from '../core.ts'
 import { failures } from '../describe.ts'
 import type { IkeSa, InitAttempt } from '../ike-sa.ts'
@@ -35,8 +36,10 @@ function startAttempt(core: Core, sa: IkeSa, plan: Omit<InitAttempt, 'privateKey
   if (algorithm === undefined) throw new RangeError(`key exchange ${plan.method} is not in the registry`)
   const attempt = { ...plan, privateKey: algorithm.generatePrivate(core.env.rng) }
   sa.state = { name: 'starting', peer: plan.peer }
+  core.timers.set(sa.id, 'halfOpenExpiry', now + JOB_LIFE_MS)
   core.jobs.run({ kind: 'ke-public', method: plan.method, privateKey: attempt.privateKey }, now, (publicKey, at) => {
-    if (sa.state.name !== 'starting' || publicKey === undefined) return
+    if (sa.state.name !== 'starting') return
+    if (publicKey === undefined) return core.close(sa, failures.jobLost, at)
     sendAttempt(core, sa, attempt, publicKey, at)
   })
 }
@@ -60,6 +63,7 @@ function sendRequestPayloads(
   payloads: readonly Payload[],
 ): void {
   sa.requests.abandon()
+  core.timers.stop(sa.id, 'halfOpenExpiry')
   const request = sendInitRequest(core, sa, payloads, now)
   sa.state = { name: 'init-sent', attempt, request, payloads }
 }
@@ -94,7 +98,8 @@ export function handleInitResponse(core: Core, sa: IkeSa, message: IkeMessage, d
 function retryWithCookie(core: Core, sa: IkeSa, cookie: Uint8Array, now: Instant): void {
   if (sa.state.name !== 'init-sent') return
   const { attempt, payloads } = sa.state
-  if (cookie.length < 1 || cookie.length > 64) return
+  // The same cookie again is a late copy: the request that bears it is already on its way (THREATS #10).
+  if (cookie.length < 1 || cookie.length > 64 || (attempt.cookie && bytesEqual(cookie, attempt.cookie))) return
   if (attempt.retries >= INIT_RETRIES) return takeHint(core, sa, tooManyRetries(attempt.peer), now)
   const rest = payloads.filter((p) => !(p.type === 'Notify' && p.notifyType === NOTIFY.COOKIE))
   const next = { ...attempt, cookie, retries: attempt.retries + 1 }
@@ -106,7 +111,9 @@ function retryWithGroup(core: Core, sa: IkeSa, data: Uint8Array, now: Instant): 
   if (sa.state.name !== 'init-sent') return
   const { attempt } = sa.state
   const method = data.length === 2 ? ((data[0] ?? 0) << 8) | (data[1] ?? 0) : 0
-  if (method === attempt.method || !offeredMethods(attempt.peer).includes(method)) {
+  // What it asks for is on its way: a late copy, or a responder that will never be content. Then nobody answers us.
+  if (method === attempt.method) return
+  if (!offeredMethods(attempt.peer).includes(method)) {
     const text = `peer ${attempt.peer.name} asks for key exchange ${method}, which we do not offer`
     return takeHint(core, sa, { reason: 'invalid-ke', text }, now)
   }
@@ -170,6 +177,7 @@ function accept(core: Core, sa: IkeSa, message: IkeMessage, datagram: Datagram, 
   sa.nat = nat
   sa.path = floatPath(path, core.options.ports)
   sa.state = { name: 'init-computing', peer }
+  core.timers.set(sa.id, 'halfOpenExpiry', now + JOB_LIFE_MS)
   const job = { kind: 'ke-shared', method, privateKey: attempt.privateKey, peerPublic: keR.data } as const
   core.jobs.run(job, now, (sharedSecret, at) => {
     attempt.privateKey.fill(0)

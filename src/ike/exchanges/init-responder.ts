@@ -10,15 +10,16 @@ import { EXCHANGE_TYPE, NOTIFY, PROTOCOL, TRANSFORM_TYPE } from '../../wire/iana
 import { encodeIkeMessage } from '../../wire/ike-message.ts'
 import type { IkeMessage, Payload, PayloadOf } from '../../wire/ike-types.ts'
 import { checkPayloads } from '../../wire/payload-rules.ts'
-import type { Datagram, PeerConfig } from '../api.ts'
+import type { Datagram } from '../api.ts'
 import { HALF_OPEN_LIFE_MS, NONCE_LENGTH } from '../constants.ts'
 import type { CookieJar } from '../cookie.ts'
 import type { Core } from '../core.ts'
 import { failures, formatSocket } from '../describe.ts'
 import { IkeSa } from '../ike-sa.ts'
-import { detectNat } from '../nat-detection.ts'
+import { detectNat, type NatView } from '../nat-detection.ts'
 import { find, notification, notify, peerSignatureHashes } from '../payloads.ts'
 import type { IkeSuite } from '../protect.ts'
+import { refusal } from '../strangers.ts'
 import { commonNotifies, makeProtection, resolveSuite } from './ike-sa-init.ts'
 
 export interface InitResponderContext {
@@ -26,15 +27,17 @@ export interface InitResponderContext {
   readonly cookies: CookieJar
   /** Whether this source must show a cookie first. */
   readonly cookieNeeded: boolean
-  /** Peers that may be at this address; their IKE proposals are what we accept before we know who it is. */
-  readonly candidates: readonly PeerConfig[]
+  /** IKE proposals of the peers that may be at this address: what we accept before we know who it is. */
+  readonly suites: readonly SuiteProposal[]
   readonly newSaId: () => number
 }
 
 /** An answer without state, or a new half-open SA whose reply is on its way. */
 export type InitVerdict =
   | { readonly kind: 'ignore' }
-  | { readonly kind: 'reply'; readonly message: Uint8Array }
+  | { readonly kind: 'cookie'; readonly message: Uint8Array }
+  /** `isProven`: the request bore a valid cookie. */
+  | { readonly kind: 'reply'; readonly message: Uint8Array; readonly isProven: boolean }
   | { readonly kind: 'half-open'; readonly sa: IkeSa }
 
 interface Offer {
@@ -53,34 +56,47 @@ export function handleInitRequest(
   if (header.messageId !== 0 || header.initiatorSpi === 0n) return { kind: 'ignore' }
   const fault = checkPayloads(EXCHANGE_TYPE.IKE_SA_INIT, false, payloads, 'clear')
   const offer = offerOf(payloads)
-  if (fault !== undefined || offer === undefined) return refuse(message, notify(NOTIFY.INVALID_SYNTAX))
+  const who = formatSocket(datagram.remote)
+  const isProven = context.cookieNeeded
+  const refuse = (payload: Payload): InitVerdict => ({ kind: 'reply', message: refusal(header, payload), isProven })
+  if (fault !== undefined || offer === undefined) {
+    return context.cookieNeeded ? { kind: 'ignore' } : refuse(notify(NOTIFY.INVALID_SYNTAX))
+  }
 
   if (context.cookieNeeded) {
     const presented = notification(payloads, NOTIFY.COOKIE)?.data
     const { cookies } = context
     if (presented === undefined || !cookies.isValid(presented, datagram.remote, header.initiatorSpi, offer.nonceI)) {
-      return refuse(message, notify(NOTIFY.COOKIE, cookies.make(datagram.remote, header.initiatorSpi, offer.nonceI)))
+      const cookie = cookies.make(datagram.remote, header.initiatorSpi, offer.nonceI)
+      return { kind: 'cookie', message: refusal(header, notify(NOTIFY.COOKIE, cookie)) }
     }
   }
 
-  const ours = context.candidates.flatMap((peer) => peer.ikeProposals)
+  const { suites: ours } = context
   const selected = selectProposal(offer.sa.proposals, ours, PROTOCOL.IKE, offer.ke.method)
   const suite = selected && resolveSuite(selected.transforms)
   if (selected === undefined || suite === undefined) {
-    logNoProposal(context.core, datagram, offer, ours)
-    return refuse(message, notify(NOTIFY.NO_PROPOSAL_CHOSEN))
+    const describe = () => failures.noCommonProposal(who, 'IKE', offer.sa.proposals, ours).text
+    logRefusal(context.core, 'no-proposal', describe, now)
+    return refuse(notify(NOTIFY.NO_PROPOSAL_CHOSEN))
   }
   const method = transformOf(selected.transforms, TRANSFORM_TYPE.KE)?.id ?? 0
-  if (offer.ke.method !== method) return refuse(message, notify(NOTIFY.INVALID_KE_PAYLOAD, u16(method)))
-  if (offer.ke.data.length !== suite.ke.publicLength) return refuse(message, notify(NOTIFY.INVALID_SYNTAX))
+  if (offer.ke.method !== method) return refuse(notify(NOTIFY.INVALID_KE_PAYLOAD, u16(method)))
+  if (offer.ke.data.length !== suite.ke.publicLength) return refuse(notify(NOTIFY.INVALID_SYNTAX))
+  const nat = detectNat(header, payloads, datagram)
+  if (nat === undefined) {
+    logRefusal(context.core, 'no-nat-traversal', () => `${who} does not support UDP encapsulation of ESP`, now)
+    return refuse(notify(NOTIFY.NO_PROPOSAL_CHOSEN))
+  }
   const chosen: Payload = { type: 'SA', proposals: [{ protocol: PROTOCOL.IKE, ...selected, spi: new Uint8Array(0) }] }
-  return { kind: 'half-open', sa: openHalf(context, message, datagram, offer, suite, chosen, now) }
+  return { kind: 'half-open', sa: openHalf(context, message, datagram, nat, offer, suite, chosen, now) }
 }
 
 function openHalf(
   { core, newSaId }: InitResponderContext,
   message: IkeMessage,
   datagram: Datagram,
+  nat: NatView,
   offer: Offer,
   suite: IkeSuite,
   chosen: Payload,
@@ -96,11 +112,12 @@ function openHalf(
     now,
   })
   core.timers.set(sa.id, 'halfOpenExpiry', now + HALF_OPEN_LIFE_MS)
-  sa.nat = detectNat(message.header, message.payloads, sa.path) ?? sa.nat
+  sa.nat = nat
   const { id: method } = suite.ke
   const privateKey = suite.ke.generatePrivate(core.env.rng)
   const waiting = (): boolean => sa.state.name === 'init-computing'
   core.jobs.run({ kind: 'ke-shared', method, privateKey, peerPublic: offer.ke.data }, now, (sharedSecret, at) => {
+    if (!waiting() || sharedSecret === undefined) privateKey.fill(0)
     if (!waiting()) return
     if (sharedSecret === undefined) {
       return core.close(sa, failures.invalidMessage(formatSocket(datagram.remote), 'its public value is not valid'), at)
@@ -140,12 +157,6 @@ function reply(
   core.transmit(sa.path, response)
 }
 
-/** An error in clear copies SPIi and the Message ID; SPIr stays zero, for there is no SA (§2.6, §2.21.1). */
-export function refuse(message: Pick<IkeMessage, 'header'>, payload: Payload): InitVerdict {
-  const header = { ...message.header, responderSpi: 0n, fromOriginalInitiator: false, isResponse: true }
-  return { kind: 'reply', message: encodeIkeMessage(header, [payload]) }
-}
-
 function offerOf(payloads: readonly Payload[]): Offer | undefined {
   const sa = find(payloads, 'SA')
   const ke = find(payloads, 'KE')
@@ -153,7 +164,7 @@ function offerOf(payloads: readonly Payload[]): Offer | undefined {
   return sa && ke && nonceI ? { sa, ke, nonceI } : undefined
 }
 
-function logNoProposal(core: Core, datagram: Datagram, offer: Offer, ours: readonly SuiteProposal[]): void {
-  const { text } = failures.noCommonProposal(formatSocket(datagram.remote), 'IKE', offer.sa.proposals, ours)
-  core.env.logger.log('warn', 'IKE_SA_INIT refused', { reason: text })
+/** The text is made only when it may be said: a stranger must not keep us busy with sentences. */
+function logRefusal(core: Core, kind: string, describe: () => string, now: Instant): void {
+  if (core.mayReport(kind, now)) core.env.logger.log('warn', 'IKE_SA_INIT refused', { reason: describe() })
 }

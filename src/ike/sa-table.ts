@@ -1,0 +1,105 @@
+/** Every IKE SA of the endpoint, found by our SPI, by peer, and by the inbound SPI of its Child SAs. Draws unused SPIs. */
+import type { Rng } from '../env.ts'
+import { MIN_CHILD_SPI } from '../wire/esp.ts'
+import type { IkeEvent } from './api.ts'
+import type { IkeSa } from './ike-sa.ts'
+
+export class SaTable {
+  readonly #rng: Rng
+  readonly #byId = new Map<number, IkeSa>()
+  readonly #byLocalSpi = new Map<bigint, IkeSa>()
+  readonly #byPeer = new Map<string, Set<IkeSa>>()
+  readonly #byInboundSpi = new Map<number, IkeSa>()
+  #nextSaId = 1
+  #nextChildId = 1
+
+  constructor(rng: Rng) {
+    this.#rng = rng
+  }
+
+  newSaId(): number {
+    return this.#nextSaId++
+  }
+
+  newChildId(): number {
+    return this.#nextChildId++
+  }
+
+  /** @returns an unpredictable SPI of 8 octets that no live SA has */
+  newIkeSpi(): bigint {
+    return this.#draw(
+      (octets) => octets,
+      (spi) => spi !== 0n && !this.#byLocalSpi.has(spi),
+    )
+  }
+
+  /** @returns an unpredictable SPI >= 256 that no live Child SA has */
+  newInboundSpi(): number {
+    return this.#draw(
+      (octets) => Number(octets & 0xffff_ffffn),
+      (spi) => spi >= MIN_CHILD_SPI && !this.#byInboundSpi.has(spi),
+    )
+  }
+
+  adopt(sa: IkeSa): void {
+    this.#byId.set(sa.id, sa)
+    this.#byLocalSpi.set(sa.localSpi, sa)
+    this.identified(sa)
+  }
+
+  /** The peer of this SA is known from now on. */
+  identified(sa: IkeSa): void {
+    if (sa.peer === undefined) return
+    const those = this.#byPeer.get(sa.peer.name) ?? new Set()
+    this.#byPeer.set(sa.peer.name, those.add(sa))
+  }
+
+  /** @param peer its peer before it was closed */
+  forgetPeer(sa: IkeSa, peer: string): void {
+    const those = this.#byPeer.get(peer)
+    those?.delete(sa)
+    if (those?.size === 0) this.#byPeer.delete(peer)
+  }
+
+  drop(sa: IkeSa): void {
+    this.#byId.delete(sa.id)
+    if (this.#byLocalSpi.get(sa.localSpi) === sa) this.#byLocalSpi.delete(sa.localSpi)
+  }
+
+  byId(id: number): IkeSa | undefined {
+    return this.#byId.get(id)
+  }
+
+  byLocalSpi(spi: bigint): IkeSa | undefined {
+    return this.#byLocalSpi.get(spi)
+  }
+
+  byInboundSpi(spi: number): IkeSa | undefined {
+    return this.#byInboundSpi.get(spi)
+  }
+
+  /** SAs with this peer that are not closed, oldest first. */
+  ofPeer(name: string): IkeSa[] {
+    return [...(this.#byPeer.get(name) ?? [])]
+  }
+
+  all(): IkeSa[] {
+    return [...this.#byId.values()]
+  }
+
+  /** Child SAs come and go by events; this index follows them. */
+  follow(event: IkeEvent): void {
+    if (event.kind === 'install-child-sa') {
+      const sa = this.#byId.get(event.sa.ikeSaId)
+      if (sa !== undefined) this.#byInboundSpi.set(event.sa.inboundSpi, sa)
+    } else if (event.kind === 'remove-child-sa') this.#byInboundSpi.delete(event.inboundSpi)
+  }
+
+  #draw<T>(form: (octets: bigint) => T, isFree: (value: T) => boolean): T {
+    for (;;) {
+      const octets = this.#rng.bytes(8)
+      const value = form(new DataView(octets.buffer, octets.byteOffset, 8).getBigUint64(0))
+      if (isFree(value)) return value
+    }
+  }
+}
