@@ -118,5 +118,7 @@ void runCoalesce(Random random, double seconds);
 void runPolicy(Random random, double seconds);
 void runSadb(Random random, double seconds);
 void runEsp(Random random, double seconds);
+/** False where libcrypto's headers are missing: then runEsp does nothing. */
+extern const bool kEspBuilt;
 
 }  // namespace pure

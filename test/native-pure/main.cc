@@ -95,7 +95,7 @@ int main(int argc, char** argv) {
     for (int i = 3; i < argc; ++i) wanted = wanted || std::strcmp(argv[i], part.name) == 0;
     if (!wanted) continue;
     part.run(pure::Random(pure::g_seed ^ std::strlen(part.name) << 56), seconds);
-    std::printf("ok %s\n", part.name);
+    std::printf("%s %s\n", part.run == pure::runEsp && !pure::kEspBuilt ? "skipped" : "ok", part.name);
     std::fflush(stdout);
     ++ran;
   }

@@ -2,5 +2,6 @@
 #include "harness.h"
 
 namespace pure {
+const bool kEspBuilt = false;
 void runEsp(Random, double) {}
 }  // namespace pure

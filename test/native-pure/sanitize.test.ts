@@ -1,0 +1,33 @@
+/** Runs scripts/sanitize: the addon's pure parts under AddressSanitizer and UndefinedBehaviorSanitizer, a test per part. */
+import { spawnSync } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { beforeAll, describe, expect, test } from 'vitest'
+
+const SCRIPT = fileURLToPath(new URL('../../scripts/sanitize', import.meta.url))
+const PARTS = ['replay', 'ip', 'segment', 'coalesce', 'policy', 'sadb', 'esp']
+const SECONDS_PER_PART = '0.7'
+/** What the script exits with where no compiler can do it. */
+const CANNOT = 77
+
+const CI = process.env.CI === 'true'
+let run = { status: -1 as number | null, stdout: '', output: 'scripts/sanitize did not run' }
+
+beforeAll(() => {
+  const { status, stdout, stderr, error } = spawnSync(SCRIPT, ['--seconds', SECONDS_PER_PART], { encoding: 'utf8' })
+  run = { status, stdout, output: `${error?.message ?? ''}${stderr}${stdout}` }
+  if (status === CANNOT && !CI) console.warn(`\nSKIPPED: the sanitizer build. ${stderr}`)
+}, 180_000)
+
+describe('pure native parts under ASan and UBSan', () => {
+  test.for(PARTS)('%s', (part, { skip }) => {
+    if (run.status === CANNOT && !CI) skip()
+    const lines = run.stdout.split('\n')
+    if (lines.includes(`skipped ${part}`) && !CI) skip()
+    expect(lines, run.output).toContain(`ok ${part}`)
+  })
+
+  test('and nothing else was reported', ({ skip }) => {
+    if (run.status === CANNOT && !CI) skip()
+    expect(run.status, run.output).toBe(0)
+  })
+})
