@@ -14,7 +14,7 @@ import type { UpOptions } from './options.ts'
 import { type Reporter, terminalReporter } from './up.ts'
 
 /** Longer than the first retransmissions: after that a silent peer is the user's to watch in `status`. */
-const WAIT_MS = 15_000
+const WAIT_MS = 5_000
 
 export async function detach(path: string, options: UpOptions): Promise<void> {
   const child = spawnDaemon(path, options)

@@ -71,13 +71,19 @@ function renderPeer(peer: PeerStatus, style: Style): string[] {
   const address = peer.address === 'any' ? 'calls us' : `at ${peer.address}`
   const where = resolved.length === 0 ? address : `${address} (${shortList(resolved)})`
   const lines = [`${tint(style, 'bold', peer.name)}: ${state(peer.state, style)}, ${where}`]
-  if (peer.state !== 'up' && peer.reason !== null) lines.push(field('reason', peer.reason))
+  const reason = peer.reason ?? (isSilent(peer) ? 'no answer yet' : null)
+  if (peer.state !== 'up' && reason !== null) lines.push(field('reason', reason))
   if (peer.nextAttemptInMs !== null)
     lines.push(field('next try', peer.nextAttemptInMs < 1 ? 'now' : `in ${formatMs(peer.nextAttemptInMs)}`))
   if (peer.lastError !== null && peer.lastError !== peer.reason) lines.push(field('last error', peer.lastError))
   for (const sa of peer.ikeSas) lines.push(...renderIkeSa(sa))
   for (const tunnel of peer.tunnels) lines.push(...renderTunnel(tunnel, style))
   return lines
+}
+
+/** Our first request is out and nothing has come back. */
+function isSilent(peer: PeerStatus): boolean {
+  return peer.state === 'connecting' && peer.ikeSas.length > 0 && peer.ikeSas.every((sa) => sa.state === 'init-sent')
 }
 
 function renderIkeSa(sa: IkeSaStatus): string[] {

@@ -243,11 +243,14 @@ lab: failed, at 198.51.100.9
     const [branch] = status.peers
     const sa = branch?.ikeSas[0]
     if (branch === undefined || sa === undefined) throw new Error('the fixture has a peer with an IKE SA')
-    const peers = [{ ...branch, ikeSas: [{ ...sa, state: 'init-sent', suite: '', ageMs: null }] }]
+    const peers = [
+      { ...branch, state: 'connecting' as const, ikeSas: [{ ...sa, state: 'init-sent', suite: '', ageMs: null }] },
+    ]
     const page = renderStatus({ ...status, peers }, PLAIN)
     expect(page).toContain(
       '  IKE SA     init-sent, we called, 203.0.113.7:4500, 0123456789abcdef_i fedcba9876543210_r\n',
     )
+    expect(page).toContain('  reason     no answer yet\n')
     expect(page).not.toContain('NAT')
     expect(page).not.toContain('identities')
   })
