@@ -27,6 +27,7 @@ export interface PairOptions {
   /** Overrides for one side. */
   readonly left?: Partial<PeerConfig>
   readonly right?: Partial<PeerConfig>
+  readonly leftOptions?: Partial<EndpointOptions>
   readonly rightOptions?: Partial<EndpointOptions>
   readonly net?: NetBehaviour
   readonly nat?: boolean
@@ -67,7 +68,7 @@ export function remoteAuth(name: string, auth: PairOptions['auth'] = 'psk'): Rem
   return own.kind === 'psk' ? own : { kind: 'publicKey', key: own.key.publicKey }
 }
 
-function peer(self: string, other: string, address: string, options: PairOptions): PeerConfig {
+export function peer(self: string, other: string, address: string, options: PairOptions): PeerConfig {
   const net = { left: '10.1.0.0/16', right: '10.2.0.0/16' } as Record<string, string>
   return {
     name: other,
@@ -94,7 +95,13 @@ export function makePair(options: PairOptions = {}): Pair {
   const rng = new SeededRng(options.seed ?? 1)
   const nat = options.nat ? new SimNat(LEFT, NAT_OUTSIDE) : undefined
   const net = new SimNet(rng, options.net ?? PERFECT, nat)
-  const left = new SimHost('left', LEFT, [{ ...peer('left', 'right', RIGHT, options), ...options.left }], rng)
+  const left = new SimHost(
+    'left',
+    LEFT,
+    [{ ...peer('left', 'right', RIGHT, options), ...options.left }],
+    rng,
+    options.leftOptions,
+  )
   const right = new SimHost(
     'right',
     RIGHT,
