@@ -63,8 +63,12 @@ function follow(child: ChildProcess, options: UpOptions): Promise<void> {
     const progress = new Progress()
     let reporter: Reporter = terminalReporter(options, '')
     let timer: NodeJS.Timeout | undefined
-    const finish = () => {
+    const settle = () => {
       clearTimeout(timer)
+      child.off('disconnect', onDisconnect)
+    }
+    const finish = () => {
+      settle()
       const text = progress.conclusion(child.pid ?? 0)
       if (options.json !== true && text !== undefined) tell(text)
       if (progress.hasGivenUp) process.exitCode = EXIT.failed
@@ -76,7 +80,7 @@ function follow(child: ChildProcess, options: UpOptions): Promise<void> {
         progress.expect(message.name, message.tunnels)
         reporter = terminalReporter(options, `tsvpn down ${message.name} takes it down.`)
       } else if (message.kind === 'error') {
-        clearTimeout(timer)
+        settle()
         reject(toError(message.error))
       } else {
         reporter(message.event)
@@ -86,13 +90,18 @@ function follow(child: ChildProcess, options: UpOptions): Promise<void> {
       }
     })
     child.once('error', (error) => reject(new TsvpnError('TSVPN_SYSTEM', 'cannot start tsvpn', { cause: error })))
-    // The channel closes after its last message; `exit` may come before it.
-    child.once('disconnect', () => {
+    // The channel closes after its last message; `exit` may come before it. It also closes when we let go of the child.
+    const onDisconnect = () => {
       clearTimeout(timer)
-      if (progress.isStopped) resolve()
-      else
+      if (!progress.isStopped) {
         reject(new TsvpnError('TSVPN_SYSTEM', 'tsvpn ended at its start', { hint: `its log is in ${options.runDir}` }))
-    })
+        return
+      }
+      // Interrupted before it was decided.
+      process.exitCode = EXIT.failed
+      resolve()
+    }
+    child.once('disconnect', onDisconnect)
   })
 }
 
