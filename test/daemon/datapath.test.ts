@@ -1,0 +1,184 @@
+/** Child SAs into the datapath: make before break, keys wiped, fail closed, sums over changes. */
+import { describe, expect, test } from 'vitest'
+import { Datapath, pathToNative } from '../../src/daemon/datapath.ts'
+import type { NativeInboundSa, NativeOutboundSa, NativePolicy, SaCounters } from '../../src/io/native.ts'
+import type { ChildSa } from '../../src/sa/child-sa.ts'
+import { parseSelector } from '../../src/sa/selector-text.ts'
+import type { TrafficSelector } from '../../src/sa/traffic-selector.ts'
+
+function selector(text: string): TrafficSelector {
+  const parsed = parseSelector(text)
+  if (parsed === undefined) throw new Error(text)
+  return parsed
+}
+
+/** Remembers calls in order; refuses what the addon would refuse. */
+class FakeAddon {
+  readonly log: string[] = []
+  readonly inbound = new Map<number, NativeInboundSa>()
+  readonly outbound = new Map<number, NativeOutboundSa>()
+  readonly policies = new Map<number, NativePolicy>()
+  failOutbound = false
+  addInbound(sa: NativeInboundSa): void {
+    this.log.push(`+in ${sa.spi}`)
+    this.inbound.set(sa.spi, { ...sa, encrKey: sa.encrKey.slice(), integKey: sa.integKey.slice() })
+  }
+  removeInbound(spi: number): boolean {
+    this.log.push(`-in ${spi}`)
+    return this.inbound.delete(spi)
+  }
+  addOutbound(sa: NativeOutboundSa): void {
+    if (this.failOutbound) throw new RangeError('no')
+    this.log.push(`+out ${sa.handle}`)
+    this.outbound.set(sa.handle, sa)
+  }
+  removeOutbound(handle: number): boolean {
+    this.log.push(`-out ${handle}`)
+    return this.outbound.delete(handle)
+  }
+  setPolicy(policy: NativePolicy): void {
+    if (policy.outbound !== null && !this.outbound.has(policy.outbound)) throw new RangeError('policy before SA')
+    this.log.push(`policy ${policy.id} ${policy.outbound}`)
+    this.policies.set(policy.id, policy)
+  }
+  removePolicy(id: number): boolean {
+    return this.policies.delete(id)
+  }
+  setOutboundPath(handle: number): void {
+    this.log.push(`move ${handle}`)
+  }
+  inboundCounters(spi: number): SaCounters | undefined {
+    return this.inbound.has(spi) ? { packets: 1n, bytes: 100n, lastMs: spi, sequence: 1n } : undefined
+  }
+  outboundCounters(handle: number): SaCounters | undefined {
+    return this.outbound.has(handle) ? { packets: 2n, bytes: 50n, lastMs: handle, sequence: 1n } : undefined
+  }
+}
+
+const child = (id: number, overrides: Partial<ChildSa> = {}): ChildSa => ({
+  id,
+  ikeSaId: 1,
+  peer: 'office',
+  tunnel: 'lan',
+  inboundSpi: 1000 + id,
+  outboundSpi: 2000 + id,
+  suite: { encr: 20, encrKeyBits: 128, integ: 0, esn: true },
+  inboundKeys: { encr: new Uint8Array(20).fill(id), integ: new Uint8Array(0) },
+  outboundKeys: { encr: new Uint8Array(20).fill(id), integ: new Uint8Array(0) },
+  localSelectors: [selector('10.1.0.0/24')],
+  remoteSelectors: [selector('10.2.0.0/24')],
+  path: {
+    local: { family: 4, address: '192.0.2.1', port: 4500 },
+    remote: { family: 4, address: '192.0.2.2', port: 4500 },
+  },
+  replayWindow: 4096,
+  ...overrides,
+})
+
+function build() {
+  const addon = new FakeAddon()
+  const configured = { local: [selector('10.1.0.0/16')], remote: [selector('10.2.0.0/16')] }
+  const datapath = new Datapath(addon, [{ peer: 'office', tunnel: 'lan', ...configured }])
+  return { addon, datapath }
+}
+
+describe('policies', () => {
+  test('before the first SA every configured tunnel drops instead of passing', () => {
+    const { addon } = build()
+    expect(addon.policies.get(1)).toMatchObject({ outbound: null, remote: [selector('10.2.0.0/16')] })
+  })
+
+  test('inbound, outbound, then the policy; a new SA before the old one goes', () => {
+    const { addon, datapath } = build()
+    expect(datapath.install(child(1))).toBe(true)
+    expect(datapath.install(child(2))).toBe(false)
+    expect(datapath.remove(1)).toMatchObject({ isDown: false, sa: { id: 1 } })
+    expect(addon.log).toEqual([
+      'policy 1 null',
+      '+in 1001',
+      '+out 1',
+      'policy 1 1',
+      '+in 1002',
+      '+out 2',
+      'policy 1 2',
+      'policy 1 2',
+      '-out 1',
+      '-in 1001',
+    ])
+  })
+
+  test('the newest SA carries the traffic; when it goes, the one before takes over; after the last, drops', () => {
+    const { addon, datapath } = build()
+    datapath.install(child(1))
+    datapath.install(child(2))
+    datapath.remove(2)
+    expect(addon.policies.get(1)?.outbound).toBe(1)
+    expect(datapath.remove(1)?.isDown).toBe(true)
+    expect(addon.policies.get(1)).toMatchObject({ outbound: null, remote: [selector('10.2.0.0/16')] })
+    expect(datapath.remove(1)).toBeUndefined()
+  })
+
+  test('the policy has the negotiated selectors, not the configured ones', () => {
+    const { addon, datapath } = build()
+    datapath.install(child(1))
+    expect(addon.policies.get(1)?.remote).toEqual([selector('10.2.0.0/24')])
+  })
+
+  test('clear leaves nothing', () => {
+    const { addon, datapath } = build()
+    datapath.install(child(1))
+    datapath.clear()
+    expect([addon.inbound.size, addon.outbound.size, addon.policies.size]).toEqual([0, 0, 0])
+  })
+})
+
+describe('keys', () => {
+  test('are zero after an install, and after one that failed; nothing stays half installed', () => {
+    for (const failOutbound of [false, true]) {
+      const { addon, datapath } = build()
+      addon.failOutbound = failOutbound
+      const sa = child(7)
+      const install = () => datapath.install(sa)
+      if (failOutbound) expect(install).toThrow(RangeError)
+      else install()
+      expect([...sa.inboundKeys.encr, ...sa.outboundKeys.encr].every((octet) => octet === 0)).toBe(true)
+      expect(addon.inbound.size).toBe(failOutbound ? 0 : 1)
+      if (!failOutbound) expect(addon.inbound.get(1007)?.encrKey[0]).toBe(7)
+    }
+  })
+
+  test('of an SA for a tunnel that is not configured are wiped too', () => {
+    const { datapath } = build()
+    const sa = child(7, { tunnel: 'other' })
+    expect(() => datapath.install(sa)).toThrow(RangeError)
+    expect(sa.inboundKeys.encr[0]).toBe(0)
+  })
+})
+
+describe('counters', () => {
+  test('sum over all SAs that a tunnel had', () => {
+    const { datapath } = build()
+    datapath.install(child(1))
+    datapath.install(child(2))
+    datapath.remove(1)
+    expect(datapath.totals('office', 'lan')).toEqual({
+      inbound: { packets: 2n, bytes: 200n, lastMs: 1002 },
+      outbound: { packets: 4n, bytes: 100n, lastMs: 2 },
+    })
+    expect(datapath.lastInboundMs(2)).toBe(1002)
+    expect(datapath.lastInboundMs(1)).toBeUndefined()
+  })
+})
+
+test('a move changes only SAs that are installed', () => {
+  const { addon, datapath } = build()
+  datapath.install(child(1))
+  datapath.move({ kind: 'path-changed', ikeSaId: 1, peer: 'office', path: child(1).path, childIds: [1, 9] })
+  expect(addon.log.filter((entry) => entry.startsWith('move'))).toEqual(['move 1'])
+})
+
+test('a wildcard source lets the kernel choose', () => {
+  const { local, remote } = child(1).path
+  expect(pathToNative({ local: { ...local, address: '0.0.0.0' }, remote }).localAddress).toBe('')
+  expect(pathToNative({ local, remote }).localAddress).toBe('192.0.2.1')
+})
