@@ -1,0 +1,122 @@
+/** Where peers are: first answers, other addresses after a failure, names that resolve late. Only literals and localhost. */
+import { afterEach, describe, expect, test, vi } from 'vitest'
+import type { ConfiguredPeer, PeerAddress } from '../../src/config/types.ts'
+import { Addresses } from '../../src/daemon/addresses.ts'
+import { Peers } from '../../src/daemon/peers.ts'
+
+const answers = vi.hoisted(() => ({ next: [] as (string[] | string)[] }))
+vi.mock('node:dns/promises', () => ({
+  lookup: async () => {
+    const answer = answers.next.length > 1 ? answers.next.shift() : answers.next[0]
+    if (typeof answer === 'string') throw Object.assign(new Error(answer), { code: answer })
+    return (answer ?? []).map((address) => ({ address, family: address.includes(':') ? 6 : 4 }))
+  },
+}))
+
+const peer = (address: PeerAddress): ConfiguredPeer => ({
+  name: 'office',
+  address,
+  localId: { idType: 2, data: new Uint8Array() },
+  remoteId: { idType: 2, data: new Uint8Array() },
+  localIdText: '',
+  remoteIdText: '',
+  localAuth: { kind: 'psk', secret: new Uint8Array() },
+  remoteAuth: { kind: 'psk', secret: new Uint8Array() },
+  ikeProposals: [],
+  livenessMs: 1,
+  tunnels: [],
+})
+
+function build(address: PeerAddress, families: readonly (4 | 6)[] = [4, 6]) {
+  const events: string[] = []
+  const told: string[] = []
+  const warnings: string[] = []
+  const list = [peer(address)]
+  const peers = new Peers(list, (event) => events.push(event.kind === 'peer-failed' ? event.reason : event.kind))
+  const addresses = new Addresses(list, {
+    peers,
+    families,
+    now: () => Date.now(),
+    onWarning: (text) => warnings.push(text),
+  })
+  addresses.begin((_, remote, isFirst) => told.push(`${remote.address} ${remote.port} ${isFirst}`))
+  return { addresses, events, told, warnings }
+}
+
+afterEach(() => void vi.useRealTimers())
+
+describe('names', () => {
+  test('a literal with a port', async () => {
+    const { addresses } = build({ kind: 'host', host: '192.0.2.7', port: 4500 })
+    await addresses.resolveAll()
+    expect(addresses.remoteOf('office')).toEqual({ family: 4, address: '192.0.2.7', port: 4500 })
+    expect(addresses.unresolved).toEqual([])
+  })
+
+  test('any has no address and is not missed', async () => {
+    const { addresses } = build({ kind: 'any' })
+    await addresses.resolveAll()
+    expect(addresses.remoteOf('office')).toBeUndefined()
+    expect(addresses.unresolved).toEqual([])
+  })
+
+  test('families without a socket are left out', async () => {
+    answers.next = [['2001:db8::1', '192.0.2.1']]
+    const { addresses } = build({ kind: 'host', host: 'vpn.example' }, [4])
+    await addresses.resolveAll()
+    expect(addresses.all).toEqual(['192.0.2.1'])
+  })
+
+  test('unreachable addresses go behind the others', async () => {
+    answers.next = [['2001:db8::1', '192.0.2.1']]
+    const { addresses } = build({ kind: 'host', host: 'vpn.example' })
+    await addresses.resolveAll()
+    addresses.preferReachable((address) => address === '192.0.2.1')
+    expect(addresses.remoteOf('office')?.address).toBe('192.0.2.1')
+  })
+})
+
+describe('after a failed attempt', () => {
+  test('the next address is tried', async () => {
+    answers.next = [['192.0.2.1', '192.0.2.2']]
+    const { addresses, told } = build({ kind: 'host', host: 'vpn.example' })
+    await addresses.resolveAll()
+    await addresses.attemptFailed('office')
+    await addresses.attemptFailed('office')
+    expect(told).toEqual(['192.0.2.2 500 false', '192.0.2.1 500 false'])
+  })
+
+  test('a name that moved is followed', async () => {
+    answers.next = [['192.0.2.1'], ['192.0.2.9']]
+    const { addresses, told } = build({ kind: 'host', host: 'vpn.example' })
+    await addresses.resolveAll()
+    await addresses.attemptFailed('office')
+    expect(told).toEqual(['192.0.2.9 500 false'])
+  })
+
+  test('without an answer the last address stays, with a warning', async () => {
+    answers.next = [['192.0.2.1'], 'EAI_AGAIN']
+    const { addresses, told, warnings } = build({ kind: 'host', host: 'vpn.example' })
+    await addresses.resolveAll()
+    await addresses.attemptFailed('office')
+    expect(told).toEqual([])
+    expect(addresses.remoteOf('office')?.address).toBe('192.0.2.1')
+    expect(warnings[0]).toContain('no name server answered')
+  })
+})
+
+test('a name that does not resolve is asked for again, later each time, until it does', async () => {
+  vi.useFakeTimers({ now: 0 })
+  answers.next = ['ENOTFOUND', 'ENOTFOUND', ['192.0.2.1']]
+  const { addresses, events, told } = build({ kind: 'host', host: 'vpn.example' })
+  await addresses.resolveAll()
+  expect(addresses.unresolved).toEqual(['office'])
+  addresses.begin((_, remote, isFirst) => told.push(`${remote.address} ${isFirst}`))
+  await vi.advanceTimersByTimeAsync(1000)
+  expect(events).toEqual(['resolve-failed', 'resolve-failed'])
+  await vi.advanceTimersByTimeAsync(1999)
+  expect(told).toEqual([])
+  await vi.advanceTimersByTimeAsync(1)
+  expect(told).toEqual(['192.0.2.1 true'])
+  addresses.close()
+})
