@@ -1,0 +1,73 @@
+// One end of a tunnel with static keys, without IKE: opens TUN and a UDP socket, starts a shard, installs both SAs.
+// Runs inside a network namespace as a child process of shard.test.ts and of the bench. Prints a line of JSON per
+// request on stdin: "counters", "drops", "stop".
+import { execFileSync } from 'node:child_process'
+import { createInterface } from 'node:readline'
+
+const config = JSON.parse(process.argv[2])
+const dist = new URL('../../dist/', import.meta.url)
+const { loadNative } = await import(new URL('io/native.js', dist).href)
+const { startShard } = await import(new URL('datapath/pool.js', dist).href)
+
+const native = loadNative()
+const ip = (...args) => execFileSync('ip', args)
+const say = (value) => console.log(JSON.stringify(value, (_, v) => (typeof v === 'bigint' ? Number(v) : v)))
+
+/** '10.0.0.0/24' or 'fd00::/64' given as bytes: [first, last] */
+const any = (family) => ({
+  family,
+  startAddress: new Uint8Array(family === 4 ? 4 : 16),
+  endAddress: new Uint8Array(family === 4 ? 4 : 16).fill(255),
+  ipProtocol: 0,
+  startPort: 0,
+  endPort: 65535,
+})
+const selectors = [any(4), any(6)]
+const { encr, encrKeyBits, integ, esn } = config.suite
+const saltBytes = encr === 12 ? 0 : 4
+const keyBytes = (encrKeyBits || 256) / 8 + saltBytes
+const integBytes = { 0: 0, 2: 20, 12: 32, 13: 48, 14: 64 }[integ]
+/** A fixed key per SPI: both ends of a test agree without talking. */
+const keys = (spi) => ({
+  encr,
+  encrKeyBits,
+  integ,
+  esn,
+  encrKey: new Uint8Array(keyBytes).map((_, i) => (spi * 31 + i * 7) & 255),
+  integKey: new Uint8Array(integBytes).map((_, i) => (spi * 17 + i * 3) & 255),
+})
+
+const tun = native.openTun(config.tun, { offload: config.offload ?? true })
+for (const address of config.addresses) ip('address', 'add', address, 'dev', tun.name, ...(address.includes(':') ? ['nodad'] : []))
+ip('link', 'set', tun.name, 'mtu', String(config.mtu), 'up')
+const fd = native.openUdp({
+  family: config.family,
+  address: config.family === 4 ? '0.0.0.0' : '::',
+  port: 4500,
+  mark: 0,
+  reusePort: false,
+  esp: true,
+})
+const path = { family: config.family, localAddress: config.local, remoteAddress: config.remote, remotePort: 4500 }
+native.addInbound({ ...keys(config.inboundSpi), spi: config.inboundSpi, replayWindow: 4096, local: selectors, remote: selectors, path })
+native.addOutbound({ ...keys(config.outboundSpi), handle: 1, spi: config.outboundSpi, path, sequence: BigInt(config.sequence ?? 0) })
+native.setPolicy({ id: 1, local: selectors, remote: selectors, outbound: 1 })
+
+const shard = await startShard({
+  tunFd: tun.fd,
+  udp: [{ family: config.family, fd }],
+  onEvent: (event) => say({ event }),
+})
+void shard.exited.then(({ error }) => error && say({ failed: error.message }))
+say({ ready: true, features: tun.features })
+
+for await (const line of createInterface({ input: process.stdin })) {
+  if (line === 'counters') say({ inbound: native.inboundCounters(config.inboundSpi), outbound: native.outboundCounters(1) })
+  if (line === 'drops') say(Object.fromEntries(native.dropReasons.map((name, i) => [name, native.dropCounters()[i]])))
+  if (line === 'stop') break
+}
+await shard.stop()
+native.closeFd(fd)
+native.closeFd(tun.fd)
+say({ stopped: true })
+process.exit(0)
