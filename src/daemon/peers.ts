@@ -124,9 +124,14 @@ export class Peers {
       case 'ike-sa-closed':
         this.#closed(event, now)
         return
-      case 'retransmit':
+      case 'retransmit': {
+        const record = this.#records.get(event.peer)
+        if (record !== undefined && record.established.size === 0) {
+          record.reason = `no answer yet, the request was sent ${event.attempt} times`
+        }
         this.#emit({ kind: 'peer-silent', peer: event.peer, attempt: event.attempt })
         return
+      }
       case 'path-changed':
         this.#emit({ kind: 'peer-moved', peer: event.peer, endpoint: formatEndpoint(event.path.remote) })
         return
@@ -186,11 +191,13 @@ export class Peers {
   ): void {
     const text = escapeControls(rawText)
     record.lastError = text
-    if (tunnel === null) {
+    if (tunnel !== null) record.tunnelReasons.set(tunnel, text)
+    // Another attempt that fails, perhaps a stranger's, does not change what an established IKE SA is.
+    else if (record.established.size === 0) {
       record.isConnecting = retryAt !== undefined
       record.retryAt = retryAt
       record.reason = waitingReason(record.configured) ?? text
-    } else record.tunnelReasons.set(tunnel, text)
+    }
     if (isTold) return
     const retryInMs = retryAt === undefined ? null : Math.max(0, Math.round(retryAt - now))
     this.#emit({ kind: 'peer-failed', peer: record.configured.name, tunnel, reason, text, retryInMs })

@@ -88,12 +88,14 @@ function tunnelStatus(
   const nowBootMs = bootOffset === undefined ? undefined : now + bootOffset
   const peerState = peers.stateOf(record, sa !== undefined, now)
   const failure = record.tunnelReasons.get(name)
+  // A tunnel fails alone only while its IKE SA lives; otherwise it is in its peer's state, for its peer's reason.
   const downState =
-    failure !== undefined ? 'failed' : peerState === 'terminating' || peerState === 'up' ? 'down' : peerState
+    peerState === 'terminating' ? 'down' : peerState !== 'up' ? peerState : failure === undefined ? 'down' : 'failed'
+  const downReason = peerState === 'up' ? failure : (record.reason ?? failure)
   return {
     name,
     state: sa !== undefined ? 'up' : downState,
-    reason: sa !== undefined ? null : (failure ?? record.reason ?? null),
+    reason: sa !== undefined ? null : (downReason ?? null),
     local: selectorTexts(sa?.local ?? configured?.localSelectors ?? []),
     remote: selectorTexts(sa?.remote ?? configured?.remoteSelectors ?? []),
     sa:

@@ -119,6 +119,23 @@ describe('an attempt', () => {
     expect(record().lastError).toBe('nobody home')
   })
 
+  test('that is not answered says so in its reason, until it is', () => {
+    peers.connecting('office', path.remote, 100)
+    peers.handle({ kind: 'retransmit', ikeSaId: 1, peer: 'office', attempt: 3 }, 900)
+    expect(record().reason).toContain('sent 3 times')
+    peers.handle({ kind: 'ike-sa-established', ikeSaId: 1, peer: 'office' }, 950)
+    peers.tunnelUp(install, '', { local: [], remote: [] }, 960)
+    expect(record().reason).toBeUndefined()
+  })
+
+  test('of a stranger that fails leaves an established peer up', () => {
+    bringUp()
+    peers.handle({ ...closed('authentication-failed', 'who are you'), ikeSaId: 9 } as IkeEvent, 500)
+    expect(peers.stateOf(record(), false, 600)).toBe('up')
+    expect(record().retryAt).toBeUndefined()
+    expect(record().lastError).toBe('who are you')
+  })
+
   test('without a retry has failed', () => {
     peers.connecting('office', path.remote, 100)
     peers.handle(closed('authentication-failed', 'who are you'), 200)
