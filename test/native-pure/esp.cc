@@ -104,12 +104,18 @@ void anyPadding(Random& random) {
   Bytes packet = random.bytes(tsvpn::espHeadroom(shape) + blocks * shape.blockSize + shape.icvLength);
   uint8_t* trailer = packet.data() + packet.size() - shape.icvLength - 2;
   if (random.oneIn(2)) trailer[0] = static_cast<uint8_t>(random.under(20));
+  const size_t padding = trailer[0];
+  for (size_t i = 0; random.oneIn(2) && i < padding && i < 20; ++i) trailer[-1 - static_cast<std::ptrdiff_t>(i)] = static_cast<uint8_t>(padding - i);
+  const size_t text = blocks * shape.blockSize;
+  bool right = padding + 2 <= text;
+  for (size_t i = 1; right && i <= padding; ++i) right = trailer[static_cast<std::ptrdiff_t>(i) - 1 - static_cast<std::ptrdiff_t>(padding)] == i;
   const auto block = exact(packet);
   CHECK(pair.seal->seal(block.get(), packet.size(), 0));
   Bytes got;
   uint8_t nextHeader;
   const Drop verdict = open(*pair.open, Bytes(block.get(), block.get() + packet.size()), 0, &got, &nextHeader);
-  CHECK(verdict == Drop::none || verdict == Drop::badPadding);
+  CHECK(verdict == (right ? Drop::none : Drop::badPadding));
+  if (right) CHECK(got.size() == text - 2 - padding);
 }
 
 }  // namespace

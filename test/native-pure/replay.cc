@@ -60,9 +60,25 @@ void againstModel(Random& random) {
   }
 }
 
+/** Where the window's bottom meets a multiple of 2^32 (RFC 4303 appendix A2.2, cases A and B). */
+void edges() {
+  for (const uint32_t size : {1u, 64u, 4096u, 65536u}) {
+    for (const int64_t off : {-2, -1, 0, 1}) {
+      tsvpn::ReplayWindow window(size, true);
+      const uint64_t top = (uint64_t{5} << 32) + size + static_cast<uint64_t>(off);
+      CHECK(window.accept(top));
+      const uint64_t bottom = top - size + 1;
+      for (const uint64_t sequence : {bottom, bottom + 1, top, top + 1, bottom + 0xfffffffeu, bottom + 0xffffffffu}) {
+        CHECK(window.infer(static_cast<uint32_t>(sequence)) == sequence);
+      }
+    }
+  }
+}
+
 }  // namespace
 
 void runReplay(Random random, double seconds) {
+  edges();
   for (Budget budget(seconds); budget.left();) againstModel(random);
   tsvpn::ReplayWindow plain(64, false);
   CHECK(plain.infer(0xffffffffu) == 0xffffffffu);

@@ -45,6 +45,9 @@ void randomRead(Random& random) {
   shape.options = random.under(11) * 4;
   shape.payload = random.under(random.oneIn(10) ? 60000 : 300);
   Bytes packet = makePacket(shape, random);
+  // A TCP header that claims to be shorter or longer than it is.
+  if (shape.tcp && random.oneIn(4)) packet[l4OffsetOf(shape) + 12] = static_cast<uint8_t>(random.under(16) << 4);
+  if (random.oneIn(8)) header.gsoSize = static_cast<uint16_t>(random.between(1, 8));
   if (random.oneIn(2)) packet[random.under(60) % packet.size()] ^= 1u << random.under(8);
   if (random.oneIn(4)) packet.resize(random.under(static_cast<uint32_t>(packet.size())) + 1);
   cutAnything(packet, header);
@@ -60,9 +63,19 @@ void honestRead(Random& random) {
   shape.flags = static_cast<uint8_t>(kAck | (random.oneIn(3) ? kPsh : 0) | (random.oneIn(5) ? kFin : 0) | (random.oneIn(5) ? kCwr : 0));
   shape.identification = static_cast<uint16_t>(random.next());
   shape.payload = 1 + random.under(random.oneIn(4) ? 65000 - 120 : 5000);
-  const Bytes whole = makePacket(shape, random);
+  const bool zeroChecksum = !shape.tcp && random.oneIn(3);
+  if (zeroChecksum) shape.payload = 2 * random.between(1, 200);
+  Bytes whole = makePacket(shape, random);
   const uint32_t l4 = l4OffsetOf(shape), header = headerOf(shape);
   const uint8_t protocol = shape.tcp ? 6 : 17;
+  if (zeroChecksum) {
+    // A payload whose UDP checksum comes out as 0, which goes over the wire as 0xffff (RFC 768).
+    put16(whole, header, 0);
+    finishPacket(whole, l4, protocol);
+    put16(whole, header, get16(whole.data() + l4 + 6));
+    finishPacket(whole, l4, protocol);
+    CHECK(get16(whole.data() + l4 + 6) == 0xffff);
+  }
   const uint32_t field = l4 + (shape.tcp ? 16 : 6);
 
   Bytes read = whole;
@@ -75,7 +88,7 @@ void honestRead(Random& random) {
   vnet.checksumStart = static_cast<uint16_t>(l4);
   vnet.checksumOffset = static_cast<uint16_t>(field - l4);
   const bool gso = random.under(4) != 0;
-  const uint32_t size = gso ? 1 + random.under(random.oneIn(5) ? 3000 : 1500) : shape.payload;
+  const uint32_t size = !gso ? shape.payload : zeroChecksum ? 400 : 1 + random.under(random.oneIn(5) ? 3000 : 1500);
   if (gso) {
     vnet.gsoType = !shape.tcp ? tsvpn::kGsoUdp : shape.v6 ? tsvpn::kGsoTcp6 : tsvpn::kGsoTcp4;
     vnet.gsoSize = static_cast<uint16_t>(size);
