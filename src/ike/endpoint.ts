@@ -174,6 +174,8 @@ export class IkeEndpoint implements IkeEndpointApi {
   }
 
   #handleInitRequest(message: IkeMessage, datagram: Datagram, now: Instant): void {
+    // Our own first message, sent back to us: answering it would let one side play both (THREATS #16).
+    if (this.#sas.byLocalSpi(message.header.initiatorSpi)?.role === 'initiator') return
     const known = this.#halfOpen.find(message.header.initiatorSpi, datagram.remote)
     if (known?.responses.classify(0, message.raw) === 'repeated') {
       const { lastResponse } = known.responses

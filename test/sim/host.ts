@@ -64,6 +64,12 @@ export class SimHost {
     for (const { id, job } of done) this.endpoint.completeJob(id, runCryptoJob(job), now)
   }
 
+  /** Whatever was still being computed is done now. */
+  finishJobs(now: Instant): void {
+    this.#jobs = this.#jobs.map((job) => ({ ...job, at: now }))
+    this.wake(now)
+  }
+
   nextWake(): Instant | undefined {
     const times = [this.endpoint.pollTimeout()?.at, ...this.#jobs.map((job) => job.at)].filter((at) => at !== undefined)
     return times.length === 0 ? undefined : Math.min(...times)
