@@ -7,6 +7,7 @@
 
 #include "bytes.h"
 #include "drop.h"
+#include "udp.h"
 
 namespace tsvpn {
 namespace {
@@ -53,10 +54,8 @@ int IkeSocket::start(uv_loop_t* loop) {
 
 void IkeSocket::onReady(uv_poll_t* handle, int status, int) {
   IkeSocket& socket = *static_cast<IkeSocket*>(handle->data);
-  if (status < 0) {
-    uv_poll_stop(handle);
-    return;
-  }
+  // libuv stops a handle on EPOLLERR and calls that EBADF: a pending socket error must not end IKE.
+  if (status < 0 && (!clearSocketError(socket.fd_) || uv_poll_start(handle, UV_READABLE, onReady) != 0)) return;
   for (int i = 0; i < kBatches && !socket.closing_; ++i) {
     if (socket.receive() < kBatch) break;
   }

@@ -38,25 +38,32 @@ bool Outbound::batch(uint64_t nowMs) {
   // What could not be sent last time goes first; while it cannot, the kernel's TUN queue holds the rest.
   if (transmitter_.pending() && !transmitter_.flush()) return false;
   if (failure_ != 0) return false;
-  bool more = true;
+  uint8_t* const at = buffer_.get() + kPacketOffset - kVnetHeader;
+  ssize_t n = readTun(at);
+  if (n <= 0) return false;
   {
     SharedLock guard;
-    uint8_t* const at = buffer_.get() + kPacketOffset - kVnetHeader;
-    for (int i = 0; i < kReads && transmitter_.bytes() < kFlushBytes; ++i) {
-      const ssize_t n = read(tunFd_, at, kVnetHeader + kMaxPacket);
-      if (n < 0) {
-        if (errno == EINTR) continue;
-        more = false;
-        if (errno != EAGAIN) failure_ = errno;
-        break;
-      }
+    for (int i = 1; n > 0; ++i) {
       VnetHeader header;
       memcpy(&header, at, sizeof header);
       const size_t length = static_cast<size_t>(n) > kVnetHeader ? static_cast<size_t>(n) - kVnetHeader : 0;
       process(at + kVnetHeader, length, header, nowMs);
+      if (i >= kReads || transmitter_.bytes() >= kFlushBytes) break;
+      n = readTun(at);
     }
   }
-  return transmitter_.flush() && more;
+  return transmitter_.flush() && n > 0;
+}
+
+/** @returns octets with the vnet header, or 0 when there is nothing */
+ssize_t Outbound::readTun(uint8_t* to) {
+  for (;;) {
+    const ssize_t n = read(tunFd_, to, kVnetHeader + kMaxPacket);
+    if (n >= 0) return n;
+    if (errno == EINTR) continue;
+    if (errno != EAGAIN) failure_ = errno;
+    return 0;
+  }
 }
 
 void Outbound::process(const uint8_t* data, size_t length, const VnetHeader& header, uint64_t nowMs) {

@@ -38,6 +38,7 @@ class Outbound {
     SaOutbound* sa;
   };
 
+  ssize_t readTun(uint8_t* to);
   void process(const uint8_t* data, size_t length, const VnetHeader& header, uint64_t nowMs);
   const Flow& lookUp(const InnerPacket& packet);
   void seal(SaOutbound& sa, const SuperPacket& super, uint8_t nextHeader, uint64_t nowMs);

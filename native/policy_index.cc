@@ -24,14 +24,20 @@ Address endOf(const Address& start, int freeBits) {
   return {start.high | low.high, start.low | low.low};
 }
 
+int trailingZeros(const Address& a, int width) {
+  const int zeros = a.low != 0 ? __builtin_ctzll(a.low) : a.high != 0 ? 64 + __builtin_ctzll(a.high) : 128;
+  return zeros < width ? zeros : width;
+}
+
 /** Calls `use(prefix, freeBits)` for the fewest prefixes that make up the range: at most 2 × width of them. */
 template <class Use>
 void eachPrefix(const Selector& s, Use use) {
   const int width = s.family == 4 ? 32 : 128;
   Address at = s.start;
   while (at <= s.end) {
-    int freeBits = 0;
-    while (freeBits < width && maskTo(at, freeBits + 1) == at && endOf(at, freeBits + 1) <= s.end) ++freeBits;
+    // As many free bits as the start has zeros, fewer until the block ends within the range.
+    int freeBits = trailingZeros(at, width);
+    while (!(endOf(at, freeBits) <= s.end)) --freeBits;
     use(at, freeBits);
     const Address last = endOf(at, freeBits);
     if (s.end <= last) break;

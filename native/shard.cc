@@ -1,7 +1,10 @@
 // The loop around outbound.cc and inbound.cc: wake up, serve both until both are empty, deliver events, sleep.
 #include "shard.h"
 
+#include <cerrno>
 #include <ctime>
+
+#include "udp.h"
 
 namespace tsvpn {
 
@@ -37,17 +40,24 @@ int Shard::start(uv_loop_t* loop) {
 
 void Shard::onReady(uv_poll_t* handle, int status, int) {
   Shard& shard = *static_cast<Shard*>(handle->data);
-  if (status < 0) {
-    // libuv gave this descriptor up (EBADF): polling it again would only fail again.
-    uv_poll_stop(handle);
-    const bool tun = handle == &shard.tunPoll_;
-    bool& failed = tun ? shard.tunFailed_ : shard.udpFailed_;
-    if (!failed) {
-      shard.events_.push({tun ? ShardEvent::Type::failedTun : ShardEvent::Type::failedUdp, -status, {}});
-    }
-    failed = true;
-  }
   shard.serve();
+  // libuv stops a handle on EPOLLERR and calls that EBADF, whatever it was. Serving has found out about a real failure;
+  // a pending socket error is taken away here, and polling goes on.
+  if (status < 0 && !shard.closing_) shard.resume(handle);
+}
+
+void Shard::resume(uv_poll_t* handle) {
+  const bool tun = handle == &tunPoll_;
+  if (tun ? tunFailed_ : udpFailed_) return;
+  if (!tun && !clearSocketError(sockets_[handle - udpPoll_].fd)) {
+    udpFailed_ = true;
+    events_.push({ShardEvent::Type::failedUdp, EBADF, {}});
+    deliverEvents();
+    return;
+  }
+  uv_poll_start(handle, UV_READABLE, onReady);
+  waiting_ = nullptr;
+  waitForWritable();
 }
 
 void Shard::serve() {

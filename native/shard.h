@@ -29,6 +29,7 @@ class Shard {
   static void onReady(uv_poll_t* handle, int status, int events);
   static void onHandleClosed(uv_handle_t* handle);
   void serve();
+  void resume(uv_poll_t* handle);
   void reportFailures();
   void waitForWritable();
   void deliverEvents();

@@ -78,6 +78,12 @@ SysResult attachSteering(int fd, uint32_t shards) {
   return {0, nullptr};
 }
 
+bool clearSocketError(int fd) {
+  int error;
+  socklen_t length = sizeof error;
+  return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) == 0;
+}
+
 bool parseAddress(const char* text, uint8_t family, uint16_t port, SocketAddress* out) {
   *out = {};
   if (family == 4) {

@@ -20,6 +20,9 @@ SysResult openUdp(const UdpOptions& options, int* fd);
 /** See attachSteering in src/io/native.ts. */
 SysResult attachSteering(int fd, uint32_t shards);
 
+/** Takes a pending error off the socket. @returns false when it is no open socket */
+bool clearSocketError(int fd);
+
 /** @returns false unless `text` is an address of that family */
 bool parseAddress(const char* text, uint8_t family, uint16_t port, SocketAddress* out);
 constexpr size_t kAddressText = 46;

@@ -66,7 +66,7 @@ describe.skipIf(!built)('addon', () => {
   describe.each(SUITES)('$name', (suite) => {
     it.each([false, true])('ESP-11 opens what it sealed, ESN %s', (esn) => {
       const keys = keysOf(suite, esn)
-      for (const length of [0, 1, 2, 19, 20, 21, 63, 64, 65, 1398, 1438, 9000, 65000]) {
+      for (const length of [0, 1, 2, 19, 20, 21, 63, 64, 65, 1398, 1438, 9000]) {
         const inner = innerOf(length)
         const sequence = 0x1_0000_0007n
         const packet = native.espSeal(keys, 0x12345678, sequence, octets(suite.iv, length), inner)

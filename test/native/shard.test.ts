@@ -1,0 +1,172 @@
+/**
+ * Two shards with static keys in two network namespaces joined by veth: real TUN devices, real sockets, real packets.
+ * Needs root, /dev/net/tun, `ip`, a built addon and dist/. What IKE does is tested elsewhere.
+ */
+import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+
+const run = promisify(execFile)
+const here = (name: string) => fileURLToPath(new URL(name, import.meta.url))
+const missing = [
+  [process.getuid?.() === 0, 'root'],
+  [existsSync('/dev/net/tun'), '/dev/net/tun'],
+  [existsSync(here('../../native/build/Release/tsvpn.node')), 'the addon (npm run build:native)'],
+  [existsSync(here('../../dist/datapath/shard-worker.js')), 'dist/ (npm run build:ts)'],
+].flatMap(([present, what]) => (present ? [] : [what]))
+if (missing.length > 0) console.warn(`SKIPPED test/native/shard.test.ts: needs ${missing.join(', ')}`)
+
+interface Report {
+  [key: string]: unknown
+}
+
+/** A child inside a namespace that answers with lines of JSON. */
+class Agent {
+  readonly #child: ChildProcess
+  readonly #lines: AsyncIterator<string>
+  readonly events: unknown[] = []
+  errors = ''
+
+  constructor(namespace: string, script: string, ...args: string[]) {
+    this.#child = spawn('ip', ['netns', 'exec', namespace, process.execPath, here(script), ...args])
+    const { stdout, stderr } = this.#child
+    if (stdout === null || stderr === null) throw new Error('no pipes')
+    this.#lines = createInterface({ input: stdout })[Symbol.asyncIterator]()
+    stderr.on('data', (text) => {
+      this.errors += text
+    })
+  }
+  async line(): Promise<string> {
+    const { value, done } = await this.#lines.next()
+    if (done) throw new Error(`agent ended: ${this.errors}`)
+    return value
+  }
+  /** Next report that is no event. */
+  async report(): Promise<Report> {
+    for (;;) {
+      const report = JSON.parse(await this.line()) as Report
+      if (report.event === undefined) return report
+      this.events.push(report.event)
+    }
+  }
+  ask(request: string): Promise<Report> {
+    this.#child.stdin?.write(`${request}\n`)
+    return this.report()
+  }
+  kill(): void {
+    this.#child.kill('SIGKILL')
+  }
+}
+
+const A = `tsn-a-${process.pid}`
+const B = `tsn-b-${process.pid}`
+const ip = (...args: string[]) => execFileSync('ip', args, { stdio: ['ignore', 'pipe', 'pipe'] })
+const inA = (...command: string[]) => run('ip', ['netns', 'exec', A, ...command], { timeout: 20_000 })
+
+const SUITES = [
+  { name: 'AES-GCM-16 128 with ESN', encr: 20, encrKeyBits: 128, integ: 0, esn: true, outer: 4, mtu: 1438 },
+  { name: 'ChaCha20-Poly1305 over IPv6', encr: 28, encrKeyBits: 0, integ: 0, esn: false, outer: 6, mtu: 1418 },
+  { name: 'AES-CBC 256 + HMAC-SHA2-512-256', encr: 12, encrKeyBits: 256, integ: 14, esn: true, outer: 4, mtu: 1418 },
+] as const
+
+describe.skipIf(missing.length > 0)('two shards', () => {
+  beforeAll(() => {
+    for (const [ns, dev, n] of [
+      [A, 'va', '1'],
+      [B, 'vb', '2'],
+    ] as const) {
+      ip('netns', 'add', ns)
+      if (ns === B) ip('link', 'add', 'va', 'netns', A, 'type', 'veth', 'peer', 'name', 'vb', 'netns', B)
+      if (ns === A) continue
+      for (const [space, device, last] of [
+        [A, 'va', '1'],
+        [ns, dev, n],
+      ] as const) {
+        ip('-n', space, 'address', 'add', `192.0.2.${last}/24`, 'dev', device)
+        ip('-n', space, 'address', 'add', `2001:db8::${last}/64`, 'dev', device, 'nodad')
+        ip('-n', space, 'link', 'set', device, 'up')
+        ip('-n', space, 'link', 'set', 'lo', 'up')
+      }
+    }
+  })
+  afterAll(() => {
+    for (const ns of [A, B]) execFileSync('sh', ['-c', `ip netns del ${ns} 2>/dev/null || true`])
+  })
+
+  describe.each(SUITES)('$name', ({ outer, mtu, ...suite }) => {
+    const agents: Agent[] = []
+    const start = (namespace: string, script: string, ...args: string[]) => {
+      const agent = new Agent(namespace, script, ...args)
+      agents.push(agent)
+      return agent
+    }
+    const gateway = (namespace: string, own: number, other: number) =>
+      start(
+        namespace,
+        './static-gateway.mjs',
+        JSON.stringify({
+          tun: 'tt0',
+          addresses: [`10.9.0.${own}/24`, `fd09::${own}/64`],
+          mtu,
+          family: outer,
+          local: outer === 4 ? `192.0.2.${own}` : `2001:db8::${own}`,
+          remote: outer === 4 ? `192.0.2.${other}` : `2001:db8::${other}`,
+          inboundSpi: 1000 + own,
+          outboundSpi: 1000 + other,
+          suite,
+        }),
+      )
+    let a: Agent
+    let b: Agent
+
+    beforeAll(async () => {
+      a = gateway(A, 1, 2)
+      b = gateway(B, 2, 1)
+      expect(await a.report()).toMatchObject({ ready: true })
+      expect(await b.report()).toMatchObject({ ready: true })
+      for (const address of ['10.9.0.2', 'fd09::2']) {
+        expect(await start(B, './traffic.mjs', 'echo', address, '7000').line()).toBe('ready')
+      }
+    })
+    afterAll(() => {
+      for (const agent of agents) agent.kill()
+    })
+
+    it.each(['10.9.0.2', 'fd09::2'])('pings %s with small, full and fragmented packets', async (address) => {
+      for (const size of ['0', '56', '1390', '4000']) {
+        const { stdout } = await inA('ping', '-c', '3', '-i', '0.02', '-W', '2', '-s', size, '-q', address)
+        expect(stdout).toContain('3 received')
+      }
+    })
+
+    it.each(['10.9.0.2', 'fd09::2'])('1,000 datagrams of many sizes come back from %s unchanged', async (address) => {
+      const { stdout } = await inA(process.execPath, here('./traffic.mjs'), 'udp', address, '7000', '1000')
+      expect(JSON.parse(stdout)).toEqual({ good: 1000, bad: 0 })
+    })
+
+    it.each(['10.9.0.2', 'fd09::2'])('64 MiB over TCP arrive at %s unchanged', async (address) => {
+      const { stdout } = await inA(process.execPath, here('./traffic.mjs'), 'tcp', address, '7000', String(64 << 20))
+      expect(JSON.parse(stdout)).toEqual({ same: true })
+    })
+
+    it('counts both ends alike and drops nothing but what it should', async () => {
+      const quiet = { replay: 0, badIcv: 0, badPadding: 0, unknownSpi: 0, selectorMismatch: 0, tunWriteFailed: 0 }
+      expect(await a.ask('drops')).toMatchObject({ ...quiet, sendFailed: 0, malformedInner: 0 })
+      expect(await b.ask('drops')).toMatchObject(quiet)
+      const [sent, received] = [await a.ask('counters'), await b.ask('counters')]
+      expect(received.inbound).toMatchObject({ sequence: (sent.outbound as Report).sequence })
+      expect((sent.outbound as Report).packets).toBeGreaterThan(40_000)
+    })
+
+    it('reports once when its device is removed, and stops cleanly', async () => {
+      ip('-n', A, 'link', 'del', 'tt0')
+      await a.ask('drops')
+      expect(a.events).toEqual([{ type: 'failed', what: 'tun', code: 'EBADFD' }])
+      expect(await a.ask('stop')).toEqual({ stopped: true })
+      expect(await b.ask('stop')).toEqual({ stopped: true })
+    })
+  })
+})
