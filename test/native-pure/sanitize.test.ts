@@ -1,5 +1,5 @@
 /** Runs scripts/sanitize: the addon's pure parts under AddressSanitizer and UndefinedBehaviorSanitizer, a test per part. */
-import { spawnSync } from 'node:child_process'
+import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { beforeAll, describe, expect, test } from 'vitest'
 
@@ -10,12 +10,16 @@ const SECONDS_PER_PART = '0.7'
 const CANNOT = 77
 
 const CI = process.env.CI === 'true'
-let run = { status: -1 as number | null, stdout: '', output: 'scripts/sanitize did not run' }
+let run = { status: -1, stdout: '', output: 'scripts/sanitize did not run' }
 
-beforeAll(() => {
-  const { status, stdout, stderr, error } = spawnSync(SCRIPT, ['--seconds', SECONDS_PER_PART], { encoding: 'utf8' })
-  run = { status, stdout, output: `${error?.message ?? ''}${stderr}${stdout}` }
-  if (status === CANNOT && !CI) console.warn(`\nSKIPPED: the sanitizer build. ${stderr}`)
+beforeAll(async () => {
+  run = await new Promise((resolve) => {
+    execFile(SCRIPT, ['--seconds', SECONDS_PER_PART], (error, stdout, stderr) => {
+      const status = error === null ? 0 : typeof error.code === 'number' ? error.code : -1
+      resolve({ status, stdout, output: `${error?.message ?? ''}\n${stderr}${stdout}` })
+    })
+  })
+  if (run.status === CANNOT && !CI) console.warn(`\nSKIPPED: the sanitizer build. ${run.output}`)
 }, 180_000)
 
 describe('pure native parts under ASan and UBSan', () => {
