@@ -2,23 +2,21 @@
  * Curve25519 and Curve448 (RFC 7748, RFC 8031). KE data is the u-coordinate, little-endian as RFC 7748 has it; the shared
  * secret likewise. An all-zero result means a point of small order and ends the exchange (RFC 8031 §5).
  */
-import { createPublicKey, diffieHellman } from 'node:crypto'
+import { createPrivateKey, createPublicKey, diffieHellman } from 'node:crypto'
 import { x448 } from '@noble/curves/ed448.js'
 import { x25519 } from '@noble/curves/ed25519.js'
 import { KE } from '../wire/iana.ts'
-import { concat, expectLength, hex, isAllZero } from './bytes.ts'
+import { expectLength, isAllZero } from './bytes.ts'
 import type { Registered } from './entry.ts'
 import { type KeVector, keSelfTest } from './ke-vector.ts'
-import { privateFromDer, publicFromDer } from './key-object.ts'
 import type { KeAlgorithm, ProviderName } from './types.ts'
 
 interface Curve {
   readonly id: number
   readonly name: string
   readonly length: number
-  /** DER up to the raw key (RFC 8410 §4 and §7). */
-  readonly pkcs8Prefix: Uint8Array
-  readonly spkiPrefix: Uint8Array
+  /** Its name in JWK (RFC 8037 §2). */
+  readonly crv: 'X25519' | 'X448'
   readonly noble: { getPublicKey(k: Uint8Array): Uint8Array; getSharedSecret(k: Uint8Array, u: Uint8Array): Uint8Array }
 }
 
@@ -32,8 +30,7 @@ const CURVE25519: Curve = {
   id: KE.CURVE25519,
   name: 'CURVE25519',
   length: 32,
-  pkcs8Prefix: hex('302e020100300506032b656e04220420'),
-  spkiPrefix: hex('302a300506032b656e032100'),
+  crv: 'X25519',
   noble: x25519,
 }
 
@@ -41,17 +38,26 @@ const CURVE448: Curve = {
   id: KE.CURVE448,
   name: 'CURVE448',
   length: 56,
-  pkcs8Prefix: hex('3046020100300506032b656f043a0438'),
-  spkiPrefix: hex('3042300506032b656f033900'),
+  crv: 'X448',
   noble: x448,
 }
 
-function nodePrimitive({ length, pkcs8Prefix, spkiPrefix }: Curve): Primitive {
-  const privateObject = (k: Uint8Array) => privateFromDer(concat(pkcs8Prefix, k), 'pkcs8')
-  const publicObject = (u: Uint8Array) => publicFromDer(concat(spkiPrefix, u), 'spki')
+/**
+ * Keys go in and out as JWK: on Node 20 that takes 15 µs for a public and 57 µs for a private key, where DER takes 150 and
+ * 700. The price is a string with the ephemeral private key that can't be wiped and lives until it is collected.
+ */
+function nodePrimitive({ crv, length }: Curve): Primitive {
+  const base64 = (octets: Uint8Array) => Buffer.from(octets).toString('base64url')
+  // node wants `x` beside `d`, looks only at its being there, and computes the right one.
+  const anyX = base64(new Uint8Array(length))
+  const privateObject = (k: Uint8Array) =>
+    createPrivateKey({ key: { kty: 'OKP', crv, d: base64(k), x: anyX }, format: 'jwk' })
+  const publicObject = (u: Uint8Array) => createPublicKey({ key: { kty: 'OKP', crv, x: base64(u) }, format: 'jwk' })
   return {
-    publicFrom: (k) =>
-      Uint8Array.from(createPublicKey(privateObject(k)).export({ format: 'der', type: 'spki' }).subarray(-length)),
+    publicFrom: (k) => {
+      const { x = '' } = createPublicKey(privateObject(k)).export({ format: 'jwk' })
+      return Uint8Array.from(Buffer.from(x, 'base64url'))
+    },
     shared: (k, u) => Uint8Array.from(diffieHellman({ privateKey: privateObject(k), publicKey: publicObject(u) })),
   }
 }
