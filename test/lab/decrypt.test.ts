@@ -10,10 +10,11 @@ import { direct, INNER, SIDES } from './lib/topology.ts'
 import { ping, transfer } from './lib/traffic.ts'
 import { TSVPN_TOOLS } from './lib/tsvpn.ts'
 
+/** Without ESN: this tshark does not know the high half of the sequence number, which the ICV covers. */
 const SUITES = [
-  { name: 'AES-128-GCM', ike: 'aes128gcm16-prfsha256-x25519', esp: 'aes128gcm16' },
-  { name: 'AES-256-GCM', ike: 'aes256gcm16-prfsha384-ecp384', esp: 'aes256gcm16' },
-  { name: 'AES-256-CBC, HMAC-SHA-256', ike: 'aes256-sha256-modp2048', esp: 'aes256-sha256' },
+  { name: 'AES-128-GCM', ike: 'aes128gcm16-prfsha256-x25519', esp: 'aes128gcm16-noesn' },
+  { name: 'AES-256-GCM', ike: 'aes256gcm16-prfsha384-ecp384', esp: 'aes256gcm16-noesn' },
+  { name: 'AES-256-CBC, HMAC-SHA-256', ike: 'aes256-sha256-modp2048', esp: 'aes256-sha256-noesn' },
 ] as const
 
 labDescribe('tshark reads a capture of ours', [...TSVPN_TOOLS, ...CAPTURE_TOOLS], () => {
@@ -22,7 +23,8 @@ labDescribe('tshark reads a capture of ours', [...TSVPN_TOOLS, ...CAPTURE_TOOLS]
   test.each(SUITES)('$name: IKE and ESP decrypt, nothing malformed', async ({ ike, esp }) => {
     const { left, right } = lab()
     const capture = await new Capture(left, 'eth0', 'udp port 500 or udp port 4500').ready()
-    const pair = configurePair({ left, right }, { ike, esp, auth: 'ed25519' })
+    // PSK: this tshark takes the raw public key of RFC 7670 in a CERT payload for a broken certificate.
+    const pair = configurePair({ left, right }, { ike, esp })
     const keyLog = join(left.folder, `${esp}.keys`)
     await pair.right.start()
     await pair.left.start({ args: ['--key-log', keyLog] })
@@ -47,11 +49,11 @@ labDescribe('tshark reads a capture of ours', [...TSVPN_TOOLS, ...CAPTURE_TOOLS]
     for (const payloads of auth) expect(payloads).toEqual(expect.arrayContaining(['46', '39', '33', '44', '45']))
     const informational = ikeMessages.filter(([exchange]) => exchange === '37')
     expect(informational.some(([, payloads]) => payloads?.split(',').includes('42'))).toBe(true)
-    expect(await tshark.rows('isakmp.enc.icd && isakmp.enc.icd.incorrect', 'frame.number').catch(() => [])).toEqual([])
     // ESP: what was sent is seen inside.
     expect((await tshark.rows('icmp', 'frame.number')).length).toBe(6)
     expect((await tshark.rows('icmpv6.type == 128 || icmpv6.type == 129', 'frame.number')).length).toBe(4)
     expect((await tshark.rows('tcp.flags.syn == 1', 'ip.dst')).length).toBe(2)
-    expect(await tshark.rows('esp.icv_bad == 1', 'frame.number').catch(() => [])).toEqual([])
+    expect(await tshark.rows('esp.icv_bad == 1', 'frame.number')).toEqual([])
+    expect((await tshark.rows('esp.icv_good == 1', 'frame.number')).length).toBeGreaterThan(10)
   })
 })

@@ -37,8 +37,8 @@ export class Capture {
   }
 
   async stop(): Promise<void> {
-    // What is still in the kernel's buffer belongs to the capture.
-    await new Promise((done) => setTimeout(done, 200))
+    // The kernel hands packets over at intervals of up to a second; what it still holds belongs to the capture.
+    await new Promise((done) => setTimeout(done, 1500))
     await this.#tcpdump.stop('SIGINT')
   }
 }
