@@ -12,7 +12,7 @@
       "cflags!": ["-O2"],
       "cflags_cc!": ["-O2", "-fno-omit-frame-pointer"],
       "cflags_cc": ["-std=c++17", "-O3", "-Wall", "-Wextra", "-fno-exceptions", "-fno-rtti", "-fvisibility=hidden", "-fno-plt"],
-      "ldflags": ["-Wl,-z,now", "-Wl,--exclude-libs,ALL", "-static-libgcc", "-static-libstdc++"]
+      "ldflags": ["-Wl,-z,now", "-Wl,--exclude-libs,ALL"]
     }
   ]
 }
