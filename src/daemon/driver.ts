@@ -91,15 +91,17 @@ export class Driver {
     for (let outputs = 0; outputs < MAX_OUTPUTS && faults < MAX_FAULTS; outputs++) {
       let isDry = true
       const isSound = this.#guard('output', () => {
-        const datagram = endpoint.pollTransmit()
-        if (datagram !== undefined) {
-          isDry = false
-          send(datagram)
-        }
+        // Events first: a Child SA is installed before the message leaves that lets the peer use it.
         const event = endpoint.pollEvent()
         if (event !== undefined) {
           isDry = false
           onEvent(event)
+          return
+        }
+        const datagram = endpoint.pollTransmit()
+        if (datagram !== undefined) {
+          isDry = false
+          send(datagram)
         }
       })
       if (!isSound) faults++

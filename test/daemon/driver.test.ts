@@ -81,7 +81,7 @@ describe('outputs', () => {
       script.events.push(closed)
     }
     feed(1)
-    expect(script.log).toEqual(['in 1', 'out 11', 'remove-child-sa', 'out 12', 'initiate'])
+    expect(script.log).toEqual(['in 1', 'remove-child-sa', 'out 11', 'out 12', 'initiate'])
   })
 })
 
