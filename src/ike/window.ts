@@ -16,8 +16,12 @@ export interface OutstandingRequest {
 
 /** Our own requests. The peer's window is taken as 1, the default (V2-010). */
 export class RequestWindow {
-  #nextId = 0
+  #nextId: number
   outstanding: OutstandingRequest | undefined
+
+  constructor(nextId = 0) {
+    this.#nextId = nextId
+  }
 
   get nextId(): number {
     return this.#nextId

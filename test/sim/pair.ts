@@ -69,7 +69,7 @@ export function remoteAuth(name: string, auth: PairOptions['auth'] = 'psk'): Rem
 }
 
 export function peer(self: string, other: string, address: string, options: PairOptions): PeerConfig {
-  const net = { left: '10.1.0.0/16', right: '10.2.0.0/16' } as Record<string, string>
+  const net = { left: '10.1.0.0/16', right: '10.2.0.0/16', other: '10.3.0.0/16' } as Record<string, string>
   return {
     name: other,
     remote: { family: 4, address, port: 500 },
