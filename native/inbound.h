@@ -24,7 +24,7 @@ class Inbound {
 
  private:
   // Implementation: one recvmmsg. Each buffer takes a whole UDP_GRO datagram; more of them leave the L2 cache.
-  static constexpr int kMessages = 8;
+  static constexpr int kMessages = 4;
   static constexpr size_t kBuffer = 65536;
 
   void datagram(uint8_t* data, size_t length, size_t segmentSize, const SocketAddress& from, uint64_t nowMs);
