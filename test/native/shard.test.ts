@@ -72,6 +72,22 @@ const SUITES = [
   { name: 'AES-CBC 256 + HMAC-SHA2-512-256', encr: 12, encrKeyBits: 256, integ: 14, esn: true, outer: 4, mtu: 1418 },
 ] as const
 
+/** Configuration of static-gateway.mjs for host `own`. */
+function gateway(own: number, other: number, outer: 4 | 6, mtu: number, suite: object, more: object = {}): string {
+  return JSON.stringify({
+    tun: 'tt0',
+    addresses: [`10.9.0.${own}/24`, `fd09::${own}/64`],
+    mtu,
+    family: outer,
+    local: outer === 4 ? `192.0.2.${own}` : `2001:db8::${own}`,
+    remote: outer === 4 ? `192.0.2.${other}` : `2001:db8::${other}`,
+    inboundSpi: 1000 + own,
+    outboundSpi: 1000 + other,
+    suite,
+    ...more,
+  })
+}
+
 describe.skipIf(missing.length > 0)('two shards', () => {
   beforeAll(() => {
     for (const [ns, dev, n] of [
@@ -103,28 +119,12 @@ describe.skipIf(missing.length > 0)('two shards', () => {
       agents.push(agent)
       return agent
     }
-    const gateway = (namespace: string, own: number, other: number) =>
-      start(
-        namespace,
-        './static-gateway.mjs',
-        JSON.stringify({
-          tun: 'tt0',
-          addresses: [`10.9.0.${own}/24`, `fd09::${own}/64`],
-          mtu,
-          family: outer,
-          local: outer === 4 ? `192.0.2.${own}` : `2001:db8::${own}`,
-          remote: outer === 4 ? `192.0.2.${other}` : `2001:db8::${other}`,
-          inboundSpi: 1000 + own,
-          outboundSpi: 1000 + other,
-          suite,
-        }),
-      )
     let a: Agent
     let b: Agent
 
     beforeAll(async () => {
-      a = gateway(A, 1, 2)
-      b = gateway(B, 2, 1)
+      a = start(A, './static-gateway.mjs', gateway(1, 2, outer, mtu, suite))
+      b = start(B, './static-gateway.mjs', gateway(2, 1, outer, mtu, suite))
       expect(await a.report()).toMatchObject({ ready: true })
       expect(await b.report()).toMatchObject({ ready: true })
       for (const address of ['10.9.0.2', 'fd09::2']) {
@@ -168,5 +168,35 @@ describe.skipIf(missing.length > 0)('two shards', () => {
       expect(await a.ask('stop')).toEqual({ stopped: true })
       expect(await b.ask('stop')).toEqual({ stopped: true })
     })
+  })
+
+  it('ESP-03 ESP-21 events: sequence limit, moved endpoint, trap policy', async () => {
+    const suite = { encr: 20, encrKeyBits: 256, integ: 0, esn: false }
+    // Three numbers are left of 2^32; the other side believes its peer on another port, and has no SA for its own traffic.
+    const a = new Agent(A, './static-gateway.mjs', gateway(1, 2, 4, 1438, suite, { sequence: 2 ** 32 - 4 }))
+    const b = new Agent(B, './static-gateway.mjs', gateway(2, 1, 4, 1438, suite, { knownPort: 4999, trap: true }))
+    try {
+      await a.report()
+      await b.report()
+      await inA('sh', '-c', 'ping -c 6 -i 0.05 -W 1 -q 10.9.0.2 || true')
+      const sent = (await a.ask('counters')).outbound as Report
+      expect(sent.sequence).toBe(2 ** 32 - 1)
+      expect((await a.ask('drops')).seqExhausted).toBeGreaterThanOrEqual(3)
+      expect(a.events).toEqual([{ type: 'soft-limit', handle: 1 }])
+      expect((await b.ask('counters')).inbound).toMatchObject({ sequence: 2 ** 32 - 1 })
+      expect((await b.ask('drops')).noSa).toBeGreaterThan(0)
+      expect(b.events).toContainEqual({
+        type: 'endpoint-moved',
+        spi: 1002,
+        family: 4,
+        address: '192.0.2.1',
+        port: 4500,
+      })
+      expect(b.events).toContainEqual({ type: 'acquire', policy: 1 })
+      expect(b.events).toHaveLength(2)
+    } finally {
+      a.kill()
+      b.kill()
+    }
   })
 })

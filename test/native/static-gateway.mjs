@@ -13,7 +13,6 @@ const native = loadNative()
 const ip = (...args) => execFileSync('ip', args)
 const say = (value) => console.log(JSON.stringify(value, (_, v) => (typeof v === 'bigint' ? Number(v) : v)))
 
-/** '10.0.0.0/24' or 'fd00::/64' given as bytes: [first, last] */
 const any = (family) => ({
   family,
   startAddress: new Uint8Array(family === 4 ? 4 : 16),
@@ -49,9 +48,12 @@ const fd = native.openUdp({
   esp: true,
 })
 const path = { family: config.family, localAddress: config.local, remoteAddress: config.remote, remotePort: 4500 }
-native.addInbound({ ...keys(config.inboundSpi), spi: config.inboundSpi, replayWindow: 4096, local: selectors, remote: selectors, path })
+// What the peer's last known port was: another one than it sends from raises endpoint-moved.
+const known = { ...path, remotePort: config.knownPort ?? 4500 }
+const inner = { replayWindow: 4096, local: selectors, remote: selectors }
+native.addInbound({ ...keys(config.inboundSpi), ...inner, spi: config.inboundSpi, path: known })
 native.addOutbound({ ...keys(config.outboundSpi), handle: 1, spi: config.outboundSpi, path, sequence: BigInt(config.sequence ?? 0) })
-native.setPolicy({ id: 1, local: selectors, remote: selectors, outbound: 1 })
+native.setPolicy({ id: 1, local: selectors, remote: selectors, outbound: config.trap ? null : 1 })
 
 const shard = await startShard({
   tunFd: tun.fd,
