@@ -82,7 +82,7 @@ function matchSuite(
     const preferred = type === TRANSFORM_TYPE.KE ? candidates.find((t) => t.id === preferKe) : undefined
     const pick = preferred ?? candidates[0]
     if (pick !== undefined) chosen.push(pick)
-    else if (!mayBeLeftOut(ours, type) || offered.some((o) => o.type === type)) return undefined
+    else if (!mayBeLeftOut(ours, type) || requiredTypes(offer).includes(type)) return undefined
   }
   return chosen
 }
@@ -96,7 +96,7 @@ function requiredTypes(offer: readonly Transform[]): number[] {
 const hasNone = (type: number): boolean => type === TRANSFORM_TYPE.INTEG || type === TRANSFORM_TYPE.KE
 
 function mayBeLeftOut(transforms: readonly Transform[], type: number): boolean {
-  return hasNone(type) && transforms.some((t) => t.type === type && t.id === NONE)
+  return hasNone(type) && transforms.some((t) => t.type === type && t.id === NONE && !t.hasUnknownAttribute)
 }
 
 function significant(transforms: readonly Transform[]): Transform[] {

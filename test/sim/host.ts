@@ -21,6 +21,7 @@ export class SimHost {
   readonly delivered: Uint8Array[] = []
   readonly log: string[] = []
   readonly #lastInbound = new Map<number, Instant>()
+  readonly #lastOutbound = new Map<number, Instant>()
   /** Slow crypto work takes this long; 0 answers within the same input. */
   jobMs = 0
   #jobs: { readonly at: Instant; readonly id: number; readonly job: CryptoJob }[] = []
@@ -39,7 +40,8 @@ export class SimHost {
         this.log.push(`${level} ${event} ${JSON.stringify(fields, (_, v) => (typeof v === 'bigint' ? String(v) : v))}`),
     }
     const lastInbound = (id: number): Instant | undefined => this.#lastInbound.get(id)
-    this.endpoint = new IkeEndpoint({ peers, ports: PORTS, lastInbound, ...options }, { rng, logger })
+    const lastOutbound = (id: number): Instant | undefined => this.#lastOutbound.get(id)
+    this.endpoint = new IkeEndpoint({ peers, ports: PORTS, lastInbound, lastOutbound, ...options }, { rng, logger })
     this.esp = new EspTwin({ rng })
   }
 
@@ -89,7 +91,9 @@ export class SimHost {
   /** @returns the ESP datagram, or the reason why none leaves */
   sendInner(packet: Uint8Array, now: Instant): Datagram | string {
     const verdict = this.esp.outbound(packet, now)
-    return verdict.kind === 'transmit' ? verdict.datagram : verdict.reason
+    if (verdict.kind !== 'transmit') return verdict.reason
+    for (const id of this.installed.keys()) this.#lastOutbound.set(id, now)
+    return verdict.datagram
   }
 
   eventsOf<K extends IkeEvent['kind']>(kind: K): Extract<IkeEvent, { kind: K }>[] {
