@@ -29,6 +29,8 @@ export interface PairOptions {
   readonly right?: Partial<PeerConfig>
   readonly leftOptions?: Partial<EndpointOptions>
   readonly rightOptions?: Partial<EndpointOptions>
+  /** Further peers that right knows. */
+  readonly rightPeers?: readonly PeerConfig[]
   readonly net?: NetBehaviour
   readonly nat?: boolean
   readonly livenessMs?: number
@@ -105,7 +107,7 @@ export function makePair(options: PairOptions = {}): Pair {
   const right = new SimHost(
     'right',
     RIGHT,
-    [{ ...peer('right', 'left', LEFT, options), ...options.right }],
+    [{ ...peer('right', 'left', LEFT, options), ...options.right }, ...(options.rightPeers ?? [])],
     rng,
     options.rightOptions,
   )

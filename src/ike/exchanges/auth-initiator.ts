@@ -134,9 +134,10 @@ function acceptChild(
   if (selected === undefined || outboundSpi < 256) {
     return failures.invalidMessage(`peer ${peer.name}`, 'it chose an ESP proposal that we did not offer')
   }
+  // In the order of the answer, so that both sides hold the same lists.
   const selectors = {
-    local: narrow(selectorsOf(payloads, 'TSi'), tunnel.localSelectors),
-    remote: narrow(selectorsOf(payloads, 'TSr'), tunnel.remoteSelectors),
+    local: narrow(tunnel.localSelectors, selectorsOf(payloads, 'TSi')),
+    remote: narrow(tunnel.remoteSelectors, selectorsOf(payloads, 'TSr')),
   }
   if (selectors.local.length === 0 || selectors.remote.length === 0) {
     return failures.invalidMessage(`peer ${peer.name}`, 'it returned selectors outside of our offer')
