@@ -27,7 +27,7 @@ take_down() {
     for pid in $(ip netns pids "$ns" 2>/dev/null); do kill -KILL "$pid" 2>/dev/null || true; done
     ip netns delete "$ns" || true
   done
-  if [ "$status" != 0 ] && [ -n "$WORK" ]; then
+  if [ "$status" != 0 ] && [ "$status" != 130 ] && [ -n "$WORK" ]; then
     for log in "$WORK"/*.log; do
       [ -s "$log" ] || continue
       echo "--- $(basename "$log")" >&2

@@ -1,5 +1,6 @@
 // The last line of scripts/test, from vitest's JSON report. usage: result.mjs REPORT VITEST_EXIT_CODE EXTRA_FAILURES
-// A file that did not load counts as one failure, no test at all is a failure, and so is an exit code that no test explains.
+// A file that did not load counts as one failure, so does each test whose process died under it; no test at all is a
+// failure, and so is an exit code that no test explains.
 import { readFileSync } from 'node:fs'
 
 const [, , file, exitCode, extra] = process.argv
@@ -14,10 +15,16 @@ try {
 }
 for (const suite of report?.testResults ?? []) {
   let failedHere = 0
+  let unfinished = 0
   for (const test of suite.assertionResults) {
     if (test.status === 'passed') count.passed++
     else if (test.status === 'failed') failedHere++
+    else if (test.status === 'pending') unfinished++
     else count.skipped++
+  }
+  if (unfinished > 0) {
+    failedHere += unfinished
+    broken.push(`${suite.name}: ${unfinished} tests never ended; its process died, or hung until it was ended`)
   }
   if (suite.status === 'failed' && failedHere === 0) {
     failedHere = 1
