@@ -138,6 +138,22 @@ const AUTH_MESSAGES = [
   { name: 'response', exchange: EXCHANGE_TYPE.IKE_AUTH, isResponse: true },
 ]
 
+it('a responder that proves another identity than the one we called, with the shared secret, is refused', () => {
+  const pair = attempt(
+    { right: { localId: fqdn('mallory') } },
+    // Without IDr it answers as who it is.
+    rewriteInside({ exchange: EXCHANGE_TYPE.IKE_AUTH, isResponse: false }, (payloads) =>
+      payloads.filter((p) => p.type !== 'IDr'),
+    ),
+  )
+  expect(kindsOf(pair.right)).toContain('install-child-sa')
+  expectNoTunnel(pair)
+  const [failure] = closings(pair.left)
+  expect(failure?.reason).toBe('authentication-failed')
+  expect(failure?.text).toContain('"mallory"')
+  expect(failure?.text).toContain('"right"')
+})
+
 describe.each(AUTH_MESSAGES)('V2-044 an IKE_AUTH $name that was changed inside', (which) => {
   const broken = (change: (payloads: readonly Payload[]) => Payload[], auth: PairOptions['auth'] = 'psk') => {
     const pair = attempt({ auth }, rewriteInside(which, change))

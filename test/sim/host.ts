@@ -24,6 +24,8 @@ export class SimHost {
   readonly #lastOutbound = new Map<number, Instant>()
   /** Slow crypto work takes this long; 0 answers within the same input. */
   jobMs = 0
+  /** Slow crypto work comes back without a result. */
+  failJobs = false
   #jobs: { readonly at: Instant; readonly id: number; readonly job: CryptoJob }[] = []
 
   constructor(
@@ -63,7 +65,7 @@ export class SimHost {
     this.endpoint.handleTimeout(now)
     const done = this.#jobs.filter((job) => job.at <= now)
     this.#jobs = this.#jobs.filter((job) => job.at > now)
-    for (const { id, job } of done) this.endpoint.completeJob(id, runCryptoJob(job), now)
+    for (const { id, job } of done) this.endpoint.completeJob(id, this.failJobs ? undefined : runCryptoJob(job), now)
   }
 
   /** Whatever was still being computed is done now. */
