@@ -12,17 +12,30 @@ import type { IkeHeader, Payload } from '../../src/wire/ike-types.ts'
 import type { SimHost } from '../sim/host.ts'
 import { SeededRng } from '../sim/seeded-rng.ts'
 
+/** Public values and nonces by method and seed: a flood of strangers must not cost the test what it spares the responder. */
+const made = new Map<string, { readonly publicKey: Uint8Array; readonly nonce: Uint8Array }>()
+
+function strangerOf(method: number, seed: number) {
+  const key = `${method} ${seed}`
+  const known = made.get(key)
+  if (known !== undefined) return known
+  const algorithm = ke(method)
+  if (algorithm === undefined) throw new TypeError('no key exchange')
+  const rng = new SeededRng(seed)
+  const fresh = { publicKey: algorithm.publicFrom(algorithm.generatePrivate(rng)), nonce: rng.bytes(32) }
+  made.set(key, fresh)
+  return fresh
+}
+
 /** A sound IKE_SA_INIT request of a stranger to `to`. */
 export function initRequest(
   initiatorSpi: bigint,
   to: SocketAddress,
   options: { readonly seed?: number; readonly words?: string } = {},
 ): { readonly header: IkeHeader; readonly payloads: Payload[] } {
-  const rng = new SeededRng(options.seed ?? 1)
   const suites = options.words === undefined ? DEFAULT_IKE_PROPOSALS : [parseIkeProposal(options.words)]
   const method = suites[0]?.transforms.find((t) => t.type === TRANSFORM_TYPE.KE)?.id ?? 0
-  const algorithm = ke(method)
-  if (algorithm === undefined) throw new TypeError('no key exchange')
+  const { publicKey, nonce } = strangerOf(method, options.seed ?? 1)
   const header = {
     initiatorSpi,
     responderSpi: 0n,
@@ -33,8 +46,8 @@ export function initRequest(
   }
   const payloads: Payload[] = [
     { type: 'SA', proposals: toWireProposals(suites, PROTOCOL.IKE, new Uint8Array(0)) },
-    { type: 'KE', method, data: algorithm.publicFrom(algorithm.generatePrivate(rng)) },
-    { type: 'Nonce', data: rng.bytes(32) },
+    { type: 'KE', method, data: publicKey },
+    { type: 'Nonce', data: nonce },
     ...natDetectionNotifies(header, to),
     signatureHashNotify([2, 3, 4, 5]),
   ]
