@@ -98,12 +98,12 @@ function renderIkeSa(sa: IkeSaStatus): string[] {
   ]
 }
 
-/** Whoever forces UDP encapsulation claims a NAT; a port that a NAT chose is proof. */
+/** A peer that wants UDP encapsulation claims to be behind a NAT; only a port that a NAT chose is proof of one. */
 function natText({ behindNat, remote }: IkeSaStatus): string {
   const us = behindNat.local ? ['we are behind NAT'] : []
-  const proof = remote.port !== NATT_PORT ? 'the peer is behind NAT' : 'the peer is behind NAT or says so to force UDP'
-  const texts = [...us, ...(behindNat.remote ? [proof] : [])]
-  return texts.length === 0 ? 'no NAT' : texts.join(', ')
+  const peer = behindNat.remote && remote.port !== NATT_PORT ? ['the peer is behind NAT'] : []
+  const texts = [...us, ...peer]
+  return texts.length === 0 ? 'no NAT seen' : texts.join(', ')
 }
 const NATT_PORT = 4500
 
