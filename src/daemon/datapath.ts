@@ -58,6 +58,9 @@ const add = (total: Totals, more: SaCounters | undefined): Totals =>
         lastMs: Math.max(total.lastMs, more.lastMs),
       }
 
+/** Zero means that there was no packet yet. */
+const msOrNever = (counters: SaCounters | undefined): number | undefined => counters?.lastMs || undefined
+
 const key = (peer: string, tunnel: string) => `${peer}\0${tunnel}`
 
 interface Slot {
@@ -200,8 +203,12 @@ export class Datapath {
   /** CLOCK_BOOTTIME milliseconds of the last authenticated packet; undefined for none. */
   lastInboundMs(id: number): number | undefined {
     const sa = this.#byChild.get(id)?.sa
-    const lastMs = sa === undefined ? 0 : (this.#addon.inboundCounters(sa.inboundSpi)?.lastMs ?? 0)
-    return lastMs === 0 ? undefined : lastMs
+    return sa && msOrNever(this.#addon.inboundCounters(sa.inboundSpi))
+  }
+
+  /** CLOCK_BOOTTIME milliseconds of the last packet that we sent; undefined for none. */
+  lastOutboundMs(id: number): number | undefined {
+    return msOrNever(this.#addon.outboundCounters(id))
   }
 
   /** Sums over all Child SAs that a tunnel ever had. */

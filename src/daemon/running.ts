@@ -8,6 +8,7 @@ import type { Config } from '../config/types.ts'
 import { type DaemonStatus, DEFAULT_RUN_DIR } from '../control/api.ts'
 import { ControlServer } from '../control/server.ts'
 import type { ShardHandle } from '../datapath/pool.ts'
+import type { Instant } from '../env.ts'
 import { silentLogger } from '../env.ts'
 import { TsvpnError } from '../errors.ts'
 import type { IkeEndpointApi, PeerConfig } from '../ike/api.ts'
@@ -36,6 +37,12 @@ const SHUTDOWN_MS = 1_200
 const WORKER_MS = 2_500
 /** Worker threads of the datapath. */
 const SHARDS = 1
+
+/** The addon's CLOCK_BOOTTIME on the clock of the endpoint. */
+function instantOf(bootMs: number | undefined): Instant | undefined {
+  const offset = bootMs === undefined ? undefined : bootOffset()
+  return bootMs === undefined || offset === undefined ? undefined : bootMs - offset
+}
 
 /** What the start has made so far, for the end to undo. */
 interface Parts {
@@ -241,11 +248,8 @@ export class RunningDaemon implements Daemon {
       {
         peers: this.#config.peers.map((peer): PeerConfig => ({ ...peer, remote: undefined })),
         ports: { ike: ikePort, natt: nattPort },
-        lastInbound: (id) => {
-          const lastMs = datapath.lastInboundMs(id)
-          const offset = lastMs === undefined ? undefined : bootOffset()
-          return lastMs === undefined || offset === undefined ? undefined : lastMs - offset
-        },
+        lastInbound: (id) => instantOf(datapath.lastInboundMs(id)),
+        lastOutbound: (id) => instantOf(datapath.lastOutboundMs(id)),
         ...(keyLog === undefined ? {} : { keyLog: createKeyLog((line) => keyLog.write(line)) }),
       },
       { rng: systemRng, logger: this.#reporter.logger },

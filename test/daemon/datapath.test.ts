@@ -167,6 +167,8 @@ describe('counters', () => {
     })
     expect(datapath.lastInboundMs(2)).toBe(1002)
     expect(datapath.lastInboundMs(1)).toBeUndefined()
+    expect(datapath.lastOutboundMs(2)).toBe(2)
+    expect(datapath.lastOutboundMs(1)).toBeUndefined()
   })
 })
 
