@@ -115,6 +115,9 @@ export class Peers {
         if (record !== undefined) record.retryAt = undefined
         return
       }
+      case 'stranger-refused':
+        this.#warn(event.failure)
+        return
       case 'tunnel-failed': {
         const record = this.#records.get(event.peer)
         if (record !== undefined)
@@ -150,11 +153,16 @@ export class Peers {
     return record.reason === undefined ? 'down' : 'waiting'
   }
 
+  /** Who is not authenticated must not change the state of a peer. */
+  #warn({ reason, text }: Failure): void {
+    this.#emit({ kind: 'warning', code: reason, text: escapeControls(text), hint: null })
+  }
+
   #closed(event: Extract<IkeEvent, { kind: 'ike-sa-closed' }>, now: Instant): void {
     const record = event.peer === undefined ? undefined : this.#records.get(event.peer)
     const { reason, text } = event.failure
     if (record === undefined) {
-      this.#emit({ kind: 'warning', code: reason, text: escapeControls(text), hint: null })
+      this.#warn(event.failure)
       return
     }
     record.established.delete(event.ikeSaId)

@@ -94,6 +94,8 @@ export type IkeEvent =
       readonly failure: Failure
       readonly retryAt?: Instant
     }
+  /** A first message was refused before there was an IKE SA: whose it was nobody can know yet. */
+  | { readonly kind: 'stranger-refused'; readonly failure: Failure }
   /** A request goes out for the second time or more: the user sees that the peer is silent. */
   | { readonly kind: 'retransmit'; readonly ikeSaId: number; readonly peer: string; readonly attempt: number }
   /** The peer's authenticated address changed: set it on these outbound SAs. */

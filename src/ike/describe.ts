@@ -74,6 +74,10 @@ export const failures = {
     reason: 'no-proposal-chosen',
     text: `no common ${what} proposal with ${who}: it offers ${formatOffers(theirs)}; we accept ${formatOffers(ours)}`,
   }),
+  noNatTraversal: (who: string): Failure => ({
+    reason: 'no-proposal-chosen',
+    text: `${who} does not support UDP encapsulation of ESP (NAT traversal), and there is no other way to carry it here`,
+  }),
   selectors: (
     peer: PeerConfig,
     theirs: { local: readonly TrafficSelector[]; remote: readonly TrafficSelector[] },

@@ -430,7 +430,7 @@ describe('errors in clear', () => {
       return datagram
     }
     expect(connect(pair)).toBeLessThan(200)
-    expect(pair.right.log.filter((line) => line.includes('refused')).length).toBeLessThanOrEqual(10)
+    expect(pair.right.eventsOf('stranger-refused').length).toBeLessThanOrEqual(10)
   })
 })
 

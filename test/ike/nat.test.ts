@@ -81,7 +81,7 @@ describe('detection', () => {
     const [answer] = pair.right.drain(0).map(ikeIn)
     expect(answer && notification(answer.payloads, NOTIFY.NO_PROPOSAL_CHOSEN)).toBeDefined()
     expect(pair.right.endpoint.snapshot()).toEqual([])
-    expect(pair.right.log.some((line) => line.includes('UDP encapsulation'))).toBe(true)
+    expect(pair.right.eventsOf('stranger-refused')[0]?.failure.text).toContain('UDP encapsulation')
   })
 })
 

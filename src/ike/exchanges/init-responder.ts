@@ -10,7 +10,7 @@ import { EXCHANGE_TYPE, NOTIFY, PROTOCOL, TRANSFORM_TYPE } from '../../wire/iana
 import { encodeIkeMessage } from '../../wire/ike-message.ts'
 import type { IkeMessage, Payload, PayloadOf } from '../../wire/ike-types.ts'
 import { checkPayloads } from '../../wire/payload-rules.ts'
-import type { Datagram } from '../api.ts'
+import type { Datagram, Failure } from '../api.ts'
 import { HALF_OPEN_LIFE_MS, NONCE_LENGTH } from '../constants.ts'
 import type { CookieJar } from '../cookie.ts'
 import type { Core } from '../core.ts'
@@ -76,8 +76,7 @@ export function handleInitRequest(
   const selected = selectProposal(offer.sa.proposals, ours, PROTOCOL.IKE, offer.ke.method)
   const suite = selected && resolveSuite(selected.transforms)
   if (selected === undefined || suite === undefined) {
-    const describe = () => failures.noCommonProposal(who, 'IKE', offer.sa.proposals, ours).text
-    logRefusal(context.core, 'no-proposal', describe, now)
+    reportRefusal(context.core, () => failures.noCommonProposal(who, 'IKE', offer.sa.proposals, ours), now)
     return refuse(notify(NOTIFY.NO_PROPOSAL_CHOSEN))
   }
   const method = transformOf(selected.transforms, TRANSFORM_TYPE.KE)?.id ?? 0
@@ -85,7 +84,7 @@ export function handleInitRequest(
   if (offer.ke.data.length !== suite.ke.publicLength) return refuse(notify(NOTIFY.INVALID_SYNTAX))
   const nat = detectNat(header, payloads, datagram)
   if (nat === undefined) {
-    logRefusal(context.core, 'no-nat-traversal', () => `${who} does not support UDP encapsulation of ESP`, now)
+    reportRefusal(context.core, () => failures.noNatTraversal(who), now)
     return refuse(notify(NOTIFY.NO_PROPOSAL_CHOSEN))
   }
   const chosen: Payload = { type: 'SA', proposals: [{ protocol: PROTOCOL.IKE, ...selected, spi: new Uint8Array(0) }] }
@@ -165,6 +164,6 @@ function offerOf(payloads: readonly Payload[]): Offer | undefined {
 }
 
 /** The text is made only when it may be said: a stranger must not keep us busy with sentences. */
-function logRefusal(core: Core, kind: string, describe: () => string, now: Instant): void {
-  if (core.mayReport(kind, now)) core.env.logger.log('warn', 'IKE_SA_INIT refused', { reason: describe() })
+function reportRefusal(core: Core, describe: () => Failure, now: Instant): void {
+  if (core.mayReport('stranger-refused', now)) core.emit({ kind: 'stranger-refused', failure: describe() })
 }
