@@ -30,6 +30,8 @@ export interface Handshake {
   readonly initResponse: Uint8Array
   /** RFC 7427 hashes that the peer accepts; undefined when it does not speak RFC 7427. */
   readonly peerHashes: readonly number[] | undefined
+  /** The responder asked for our raw public key (RFC 7670); an initiator asks in IKE_AUTH. */
+  readonly rawKeyRequested: boolean
 }
 
 /** The first Child SA as we offered it in IKE_AUTH. */

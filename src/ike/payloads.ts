@@ -1,5 +1,5 @@
 /** Finding payloads in a decoded chain, and making the small ones that many exchanges send. */
-import { NOTIFY, PROTOCOL } from '../wire/iana.ts'
+import { CERT_ENCODING, NOTIFY, PROTOCOL } from '../wire/iana.ts'
 import type { Payload, PayloadOf, PayloadType } from '../wire/ike-types.ts'
 
 export function find<T extends PayloadType>(payloads: readonly Payload[], type: T): PayloadOf<T> | undefined {
@@ -25,6 +25,11 @@ export function errorNotify(payloads: readonly Payload[]): PayloadOf<'Notify'> |
 /** A notify about the IKE SA: protocol 0 and no SPI (V2-076). */
 export function notify(notifyType: number, data: Uint8Array = new Uint8Array(0)): PayloadOf<'Notify'> {
   return { type: 'Notify', protocol: PROTOCOL.NONE, spi: new Uint8Array(0), notifyType, data }
+}
+
+/** CERTREQ for a raw public key (RFC 7670 §3). */
+export function asksForRawKey(payloads: readonly Payload[]): boolean {
+  return payloads.some((p) => p.type === 'CERTREQ' && p.encoding === CERT_ENCODING.RAW_PUBLIC_KEY)
 }
 
 /** SIGNATURE_HASH_ALGORITHMS (RFC 7427 §4): 16-bit numbers. */

@@ -272,6 +272,7 @@ describe('SIG-06 and SIG-04: signatures by hand', () => {
     initRequest: bytes(300),
     initResponse: bytes(300),
     peerHashes: [2, 3, 4],
+    rawKeyRequested: false,
   }
   const id = idBody(fqdn('left'))
   const octets = concatBytes(handshake.initRequest, handshake.nonceR, suite.prf.compute(keys.skPi, id))

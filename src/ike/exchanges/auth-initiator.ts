@@ -37,7 +37,7 @@ export function beginAuth(
   const send = (auth: PayloadOf<'AUTH'>, at: Instant): void => {
     core.timers.stop(sa.id, 'halfOpenExpiry')
     sa.state = { name: 'auth-sent', peer, protection, handshake, offer }
-    const payloads = requestPayloads(core, sa, peer, offer, auth)
+    const payloads = requestPayloads(core, sa, peer, handshake, offer, auth)
     sendRequest(core, sa, protection, { exchangeType: EXCHANGE_TYPE.IKE_AUTH, purpose: 'ike-auth', payloads }, at)
   }
   if (proof.kind === 'ready') return send(proof.auth, now)
@@ -52,13 +52,14 @@ function requestPayloads(
   core: Core,
   sa: IkeSa,
   peer: PeerConfig,
+  handshake: Handshake,
   offer: ChildOffer,
   auth: PayloadOf<'AUTH'>,
 ): Payload[] {
   const { tunnel } = offer
   return [
     { type: 'IDi', ...peer.localId },
-    ...rawPublicKey(peer.localAuth),
+    ...(handshake.rawKeyRequested ? rawPublicKey(peer.localAuth) : []),
     ...(core.hasOther(sa, peer) ? [] : [notify(NOTIFY.INITIAL_CONTACT)]),
     { type: 'IDr', ...peer.remoteId },
     auth,
@@ -68,7 +69,7 @@ function requestPayloads(
   ]
 }
 
-/** Our raw public key (RFC 7670 §3); pinned keys do not need it, but it makes a wrong pin easy to explain. */
+/** Our raw public key (RFC 7670 §3), for a peer that asks; one that has pinned it does not need it. */
 export function rawPublicKey(auth: LocalAuth): Payload[] {
   if (auth.kind !== 'publicKey') return []
   return [{ type: 'CERT', encoding: CERT_ENCODING.RAW_PUBLIC_KEY, data: auth.key.publicKey.spki }]

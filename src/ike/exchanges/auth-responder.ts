@@ -12,7 +12,7 @@ import type { Core } from '../core.ts'
 import { failures, formatOffers } from '../describe.ts'
 import type { Handshake, IkeSa, LiveChild } from '../ike-sa.ts'
 import { sendResponse } from '../messaging.ts'
-import { find, notification, notify } from '../payloads.ts'
+import { asksForRawKey, find, notification, notify } from '../payloads.ts'
 import type { Protection } from '../protect.ts'
 import { rawPublicKey } from './auth-initiator.ts'
 import { answerChild, type ChildVerdict, installChild, selectorPayload, spiNumber, spiOctets } from './child.ts'
@@ -102,7 +102,8 @@ function complete(
   }
   // After the install: traffic moves to the new Child SA before the stale one goes.
   if (notification(payloads, NOTIFY.INITIAL_CONTACT) !== undefined) core.replaceOthers(sa, peer, now)
-  const identity: Payload[] = [{ type: 'IDr', ...peer.localId }, ...rawPublicKey(peer.localAuth), auth]
+  const rawKey = asksForRawKey(payloads) ? rawPublicKey(peer.localAuth) : []
+  const identity: Payload[] = [{ type: 'IDr', ...peer.localId }, ...rawKey, auth]
   sendResponse(core, sa, protection, request, [...identity, ...childPayloads(verdict, inboundSpi)], now)
   core.settled(sa, now)
 }

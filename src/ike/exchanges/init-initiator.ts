@@ -18,7 +18,7 @@ import { failures } from '../describe.ts'
 import type { IkeSa, InitAttempt } from '../ike-sa.ts'
 import { sendInitRequest } from '../messaging.ts'
 import { detectNat } from '../nat-detection.ts'
-import { errorNotify, find, notification, notify, peerSignatureHashes } from '../payloads.ts'
+import { asksForRawKey, errorNotify, find, notification, notify, peerSignatureHashes } from '../payloads.ts'
 import { beginAuth } from './auth-initiator.ts'
 import { commonNotifies, makeProtection, NATT_PORT, resolveSuite } from './ike-sa-init.ts'
 
@@ -187,7 +187,8 @@ function accept(core: Core, sa: IkeSa, message: IkeMessage, datagram: Datagram, 
     }
     const protection = makeProtection(core, sa, suite, { nonceI, nonceR }, sharedSecret)
     const peerHashes = peerSignatureHashes(message.payloads)
-    const handshake = { nonceI, nonceR, initRequest: request, initResponse: message.raw, peerHashes }
+    const rawKeyRequested = asksForRawKey(message.payloads)
+    const handshake = { nonceI, nonceR, initRequest: request, initResponse: message.raw, peerHashes, rawKeyRequested }
     beginAuth(core, sa, peer, protection, handshake, at)
   })
 }

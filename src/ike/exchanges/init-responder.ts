@@ -150,7 +150,14 @@ function reply(
   ])
   const protection = makeProtection(core, sa, suite, { nonceI, nonceR }, sharedSecret)
   const peerHashes = peerSignatureHashes(message.payloads)
-  const handshake = { nonceI, nonceR, initRequest: message.raw, initResponse: response, peerHashes }
+  const handshake = {
+    nonceI,
+    nonceR,
+    initRequest: message.raw,
+    initResponse: response,
+    peerHashes,
+    rawKeyRequested: false,
+  }
   sa.state = { name: 'init-replied', protection, handshake }
   sa.responses.answered(0, message.raw, response)
   core.transmit(sa.path, response)
