@@ -12,19 +12,18 @@ import { TSVPN_TOOLS } from './lib/tsvpn.ts'
 
 /** Without ESN: this tshark does not know the high half of the sequence number, which the ICV covers. */
 const SUITES = [
-  { name: 'AES-128-GCM', ike: 'aes128gcm16-prfsha256-x25519', esp: 'aes128gcm16-noesn' },
-  { name: 'AES-256-GCM', ike: 'aes256gcm16-prfsha384-ecp384', esp: 'aes256gcm16-noesn' },
-  { name: 'AES-256-CBC, HMAC-SHA-256', ike: 'aes256-sha256-modp2048', esp: 'aes256-sha256-noesn' },
+  { name: 'AES-128-GCM, Ed25519', auth: 'ed25519', ike: 'aes128gcm16-prfsha256-x25519', esp: 'aes128gcm16-noesn' },
+  { name: 'AES-256-GCM, PSK', auth: 'psk', ike: 'aes256gcm16-prfsha384-ecp384', esp: 'aes256gcm16-noesn' },
+  { name: 'AES-256-CBC, HMAC-SHA-256, PSK', auth: 'psk', ike: 'aes256-sha256-modp2048', esp: 'aes256-sha256-noesn' },
 ] as const
 
 labDescribe('tshark reads a capture of ours', [...TSVPN_TOOLS, ...CAPTURE_TOOLS], () => {
   const lab = useLab(direct)
 
-  test.each(SUITES)('$name: IKE and ESP decrypt, nothing malformed', async ({ ike, esp }) => {
+  test.each(SUITES)('$name: IKE and ESP decrypt, nothing malformed', async ({ auth, ike, esp }) => {
     const { left, right } = lab()
     const capture = await new Capture(left, 'eth0', 'udp port 500 or udp port 4500').ready()
-    // PSK: this tshark takes the raw public key of RFC 7670 in a CERT payload for a broken certificate.
-    const pair = configurePair({ left, right }, { ike, esp })
+    const pair = configurePair({ left, right }, { auth, ike, esp })
     const keyLog = join(left.folder, `${esp}.keys`)
     await pair.right.start()
     await pair.left.start({ args: ['--key-log', keyLog] })
@@ -44,9 +43,12 @@ labDescribe('tshark reads a capture of ours', [...TSVPN_TOOLS, ...CAPTURE_TOOLS]
     // IKE_SA_INIT 34 in clear; IKE_AUTH 35 and INFORMATIONAL 37 in SK (46), with what is inside.
     const ikeMessages = await tshark.rows('isakmp', 'isakmp.exchangetype', 'isakmp.typepayload')
     expect(ikeMessages.length).toBeGreaterThanOrEqual(6)
-    const auth = ikeMessages.filter(([exchange]) => exchange === '35').map(([, payloads]) => payloads?.split(','))
-    expect(auth).toHaveLength(2)
-    for (const payloads of auth) expect(payloads).toEqual(expect.arrayContaining(['46', '39', '33', '44', '45']))
+    const authMessages = ikeMessages
+      .filter(([exchange]) => exchange === '35')
+      .map(([, payloads]) => payloads?.split(','))
+    expect(authMessages).toHaveLength(2)
+    for (const payloads of authMessages)
+      expect(payloads).toEqual(expect.arrayContaining(['46', '39', '33', '44', '45']))
     const informational = ikeMessages.filter(([exchange]) => exchange === '37')
     expect(informational.some(([, payloads]) => payloads?.split(',').includes('42'))).toBe(true)
     // ESP: what was sent is seen inside.
