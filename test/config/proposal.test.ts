@@ -102,12 +102,14 @@ describe('ESP proposals', () => {
 })
 
 describe('text of a suite', () => {
-  test.each(['aes128gcm16', 'aes128gcm16-esn', 'aes256-sha256-x25519-noesn', 'chacha20poly1305-aes256gcm8'])(
-    'ESP %s comes back',
-    (words) => {
-      expect(formatSuite(parseEspProposal(words).transforms)).toBe(words)
-    },
-  )
+  test.each([
+    'aes128gcm16',
+    'aes128gcm16-esn',
+    'aes256-sha256-x25519-noesn',
+    'chacha20poly1305-aes256gcm8',
+  ])('ESP %s comes back', (words) => {
+    expect(formatSuite(parseEspProposal(words).transforms)).toBe(words)
+  })
 
   test('a derived PRF is left out, another one is named', () => {
     expect(formatSuite(parseIkeProposal('aes256-sha256-prfsha256-x25519').transforms)).toBe('aes256-sha256-x25519')

@@ -80,21 +80,21 @@ describe('NIST cases of SP 800-135', () => {
     expect(c.dkm.startsWith(joined) || joined.startsWith(c.dkm)).toBe(true)
   })
 
-  it.each(runs)(
-    'V2-049, V2-050 Child keys: initiator first, encryption before integrity: $name of $provider',
-    ({ c, a }) => {
-      const skD = hex(c.dkm.slice(0, 2 * a.keyLength))
-      for (const [shared, expected] of [
-        [undefined, c.child],
-        [hex(c.girNew), c.childDh],
-      ] as const) {
-        const k = childKeys(a, skD, hex(c.ni), hex(c.nr), { encr: CBC_128, integ: SHA256_128 }, shared)
-        const { initiatorToResponder: i, responderToInitiator: r } = k
-        expect([i.encr.length, i.integ.length, r.encr.length, r.integ.length]).toEqual([16, 32, 16, 32])
-        expect(expected.startsWith(toHex(cat(i.encr, i.integ, r.encr, r.integ)))).toBe(true)
-      }
-    },
-  )
+  it.each(runs)('V2-049, V2-050 Child keys: initiator first, encryption before integrity: $name of $provider', ({
+    c,
+    a,
+  }) => {
+    const skD = hex(c.dkm.slice(0, 2 * a.keyLength))
+    for (const [shared, expected] of [
+      [undefined, c.child],
+      [hex(c.girNew), c.childDh],
+    ] as const) {
+      const k = childKeys(a, skD, hex(c.ni), hex(c.nr), { encr: CBC_128, integ: SHA256_128 }, shared)
+      const { initiatorToResponder: i, responderToInitiator: r } = k
+      expect([i.encr.length, i.integ.length, r.encr.length, r.integ.length]).toEqual([16, 32, 16, 32])
+      expect(expected.startsWith(toHex(cat(i.encr, i.integ, r.encr, r.integ)))).toBe(true)
+    }
+  })
 })
 
 /** The formulas of §2.13 to §2.17 again, on Buffers and on node's HMAC alone. */

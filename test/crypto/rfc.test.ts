@@ -39,15 +39,14 @@ describe('RFC 7634', () => {
   type Case = { name: string; keymat: string; iv: string; aad: string; plaintext: string; sealed: string }
   const { cases } = readVectors<{ cases: readonly Case[] }>('rfc/rfc7634.json')
   const entries = allEncr().filter((a) => a.id === ENCR.ENCR_CHACHA20_POLY1305)
-  it.each(entries.flatMap((a) => cases.map((c) => ({ a, c, provider: a.provider, name: c.name }))))(
-    'AEAD-10 $name, by $provider',
-    ({ a, c }) => {
-      const [keymat, iv, aad] = [hex(c.keymat), hex(c.iv), hex(c.aad)]
-      expect(keymat).toHaveLength(36)
-      expect(toHex(a.seal(keymat, iv, aad, hex(c.plaintext)))).toBe(c.sealed)
-      expect(toHex(a.open(keymat, iv, aad, hex(c.sealed)))).toBe(c.plaintext)
-    },
-  )
+  it.each(
+    entries.flatMap((a) => cases.map((c) => ({ a, c, provider: a.provider, name: c.name }))),
+  )('AEAD-10 $name, by $provider', ({ a, c }) => {
+    const [keymat, iv, aad] = [hex(c.keymat), hex(c.iv), hex(c.aad)]
+    expect(keymat).toHaveLength(36)
+    expect(toHex(a.seal(keymat, iv, aad, hex(c.plaintext)))).toBe(c.sealed)
+    expect(toHex(a.open(keymat, iv, aad, hex(c.sealed)))).toBe(c.plaintext)
+  })
 })
 
 describe('RFC 7748', () => {

@@ -137,12 +137,11 @@ describe('AlgorithmIdentifiers', () => {
     return `304106092a864886f70d01010a3034a00f${sha2}a11c301a06092a864886f70d010108${sha2}a2030201${salt}`
   }
 
-  it.each(signatureSchemes.filter((s) => s.method === 14).map((s) => [s.name, s] as const))(
-    'lead back to %s',
-    (_, s) => {
-      expect(schemeForAlgorithmIdentifier(s.algorithmIdentifier)).toBe(s)
-    },
-  )
+  it.each(
+    signatureSchemes.filter((s) => s.method === 14).map((s) => [s.name, s] as const),
+  )('lead back to %s', (_, s) => {
+    expect(schemeForAlgorithmIdentifier(s.algorithmIdentifier)).toBe(s)
+  })
 
   it('may leave out the NULL where RFC 4055 lets them', () => {
     expect(schemeForAlgorithmIdentifier(hex('300b06092a864886f70d01010b'))?.name).toBe('rsa-sha256')

@@ -62,10 +62,9 @@ describe('Wycheproof AEAD', () => {
     const runs = GCM_RUNS[a.keyBits]
     runAead(a, 'aes_gcm', (a.icvLength === 16 ? runs?.whole : runs?.truncated) ?? -1)
   })
-  it.each(allEncr().filter((a) => a.id === ENCR.ENCR_CHACHA20_POLY1305))(
-    'chacha20_poly1305 on $name of $provider',
-    (a) => runAead(a, 'chacha20_poly1305', 316),
-  )
+  it.each(
+    allEncr().filter((a) => a.id === ENCR.ENCR_CHACHA20_POLY1305),
+  )('chacha20_poly1305 on $name of $provider', (a) => runAead(a, 'chacha20_poly1305', 316))
 })
 
 describe('Wycheproof AES-CBC', () => {

@@ -242,26 +242,25 @@ describe.skipIf(addon === undefined)('native equals twin', () => {
     }
   })
 
-  test.each([0, 1, 31, 32, 33, 63, 64, 65, 127, 128, 1000, 4096, 65_536])(
-    'ESP-04 ESP-10 replay windows of %i agree',
-    (size) => {
-      // Numbers near each other and near the wrap, with jumps: what inference and bitmap both must bear.
-      const moves = fc.array(
-        fc.oneof(
-          fc.integer({ min: -size - 70, max: size + 70 }),
-          fc.integer({ min: -(2 ** 31), max: 2 ** 31 }),
-          fc.constantFrom(0, 1, 2, -1, size, -size, size - 1, 1 - size),
-        ),
-        { maxLength: 120 },
-      )
-      fc.assert(
-        fc.property(fc.boolean(), fc.constantFrom(0, 1, 100, 2 ** 31, 2 ** 32 - 10), moves, (esn, start, steps) => {
-          let at = start
-          const wire = [start, ...steps.map((step) => (at = (at + step) >>> 0))]
-          expect([...native.replayRun(size, esn, wire)]).toEqual([...twin.replayRun(size, esn, wire)])
-        }),
-        { numRuns: 60 },
-      )
-    },
-  )
+  test.each([
+    0, 1, 31, 32, 33, 63, 64, 65, 127, 128, 1000, 4096, 65_536,
+  ])('ESP-04 ESP-10 replay windows of %i agree', (size) => {
+    // Numbers near each other and near the wrap, with jumps: what inference and bitmap both must bear.
+    const moves = fc.array(
+      fc.oneof(
+        fc.integer({ min: -size - 70, max: size + 70 }),
+        fc.integer({ min: -(2 ** 31), max: 2 ** 31 }),
+        fc.constantFrom(0, 1, 2, -1, size, -size, size - 1, 1 - size),
+      ),
+      { maxLength: 120 },
+    )
+    fc.assert(
+      fc.property(fc.boolean(), fc.constantFrom(0, 1, 100, 2 ** 31, 2 ** 32 - 10), moves, (esn, start, steps) => {
+        let at = start
+        const wire = [start, ...steps.map((step) => (at = (at + step) >>> 0))]
+        expect([...native.replayRun(size, esn, wire)]).toEqual([...twin.replayRun(size, esn, wire)])
+      }),
+      { numRuns: 60 },
+    )
+  })
 })

@@ -98,14 +98,13 @@ describe('wrong identity or wrong method', () => {
     expect(closings(pair.right)[0]?.text).toContain('evil\\x22\\x0a\\x1b[2J$(id)')
   })
 
-  it.each(AUTH.flatMap((theirs) => AUTH.filter((ours) => ours !== theirs).map((ours) => ({ theirs, ours }))))(
-    '$theirs where $ours is configured is refused',
-    ({ theirs, ours }) => {
-      const pair = attempt({ auth: ours, left: { localAuth: localAuth('left', theirs) } })
-      expectNoTunnel(pair)
-      expect(closings(pair.right)[0]?.reason).toBe('authentication-failed')
-    },
-  )
+  it.each(
+    AUTH.flatMap((theirs) => AUTH.filter((ours) => ours !== theirs).map((ours) => ({ theirs, ours }))),
+  )('$theirs where $ours is configured is refused', ({ theirs, ours }) => {
+    const pair = attempt({ auth: ours, left: { localAuth: localAuth('left', theirs) } })
+    expectNoTunnel(pair)
+    expect(closings(pair.right)[0]?.reason).toBe('authentication-failed')
+  })
 
   it('another peer that authenticates with its own key gets its own tunnels, not those of the name it borrows', () => {
     const secrets = { left: utf8('secret of left'), mallory: utf8('secret of mallory') }
@@ -371,38 +370,39 @@ describe('THREATS 16 reflection', () => {
 })
 
 describe('secrets stay secret', () => {
-  it.each(['psk', 'ed25519', 'rsa'] as const)(
-    'no key of a %s handshake, good or failed, stands in a log line or event text',
-    (auth) => {
-      const runs = [
-        attempt({ auth }),
-        attempt({ auth, left: { localAuth: other(auth) } }),
-        attempt({ auth, right: { localAuth: other(auth) } }),
-      ]
-      for (const { left, right, ring } of runs) {
-        const texts = [left, right].flatMap((host) => [
-          ...host.log,
-          ...host.events.map((event) => (event.kind === 'install-child-sa' ? '' : JSON.stringify(event))),
-          JSON.stringify(host.endpoint.snapshot(), (_, v) => (typeof v === 'bigint' ? String(v) : v)),
-        ])
-        expect(texts.join('').length).toBeGreaterThan(200)
-        const secrets = [
-          ...ring.entries.flatMap((e) => [e.skEi, e.skEr, e.skAi, e.skAr]),
-          ...ring.children.flatMap((c) => [c.inboundKeys, c.outboundKeys].flatMap((k) => [k.encr, k.integ])),
-          ...[localAuth('left', auth), localAuth('right', auth), other(auth)].map((own) =>
-            own.kind === 'psk' ? own.secret : own.key.pkcs8,
-          ),
-        ].filter((secret) => secret.length > 0)
-        for (const secret of secrets) {
-          const forms = [
-            toHex(secret),
-            Buffer.from(secret).toString('base64'),
-            Buffer.from(secret).toString('latin1'),
-            secret.join(),
-          ]
-          for (const form of forms) expect(texts.some((text) => text.includes(form.slice(0, 40)))).toBe(false)
-        }
+  it.each([
+    'psk',
+    'ed25519',
+    'rsa',
+  ] as const)('no key of a %s handshake, good or failed, stands in a log line or event text', (auth) => {
+    const runs = [
+      attempt({ auth }),
+      attempt({ auth, left: { localAuth: other(auth) } }),
+      attempt({ auth, right: { localAuth: other(auth) } }),
+    ]
+    for (const { left, right, ring } of runs) {
+      const texts = [left, right].flatMap((host) => [
+        ...host.log,
+        ...host.events.map((event) => (event.kind === 'install-child-sa' ? '' : JSON.stringify(event))),
+        JSON.stringify(host.endpoint.snapshot(), (_, v) => (typeof v === 'bigint' ? String(v) : v)),
+      ])
+      expect(texts.join('').length).toBeGreaterThan(200)
+      const secrets = [
+        ...ring.entries.flatMap((e) => [e.skEi, e.skEr, e.skAi, e.skAr]),
+        ...ring.children.flatMap((c) => [c.inboundKeys, c.outboundKeys].flatMap((k) => [k.encr, k.integ])),
+        ...[localAuth('left', auth), localAuth('right', auth), other(auth)].map((own) =>
+          own.kind === 'psk' ? own.secret : own.key.pkcs8,
+        ),
+      ].filter((secret) => secret.length > 0)
+      for (const secret of secrets) {
+        const forms = [
+          toHex(secret),
+          Buffer.from(secret).toString('base64'),
+          Buffer.from(secret).toString('latin1'),
+          secret.join(),
+        ]
+        for (const form of forms) expect(texts.some((text) => text.includes(form.slice(0, 40)))).toBe(false)
       }
-    },
-  )
+    }
+  })
 })

@@ -231,18 +231,15 @@ describe('narrowing', () => {
       (p: Payload) =>
         p.type === 'SA' ? { ...p, proposals: p.proposals.map((x) => ({ ...x, protocol: PROTOCOL.AH })) } : p,
     ],
-  ] as const)(
-    'a responder that returns %s: no Child SA, the IKE SA stays, and it is told to remove its own',
-    (_, change) => {
-      const pair = attempt({ esp: ['aes128gcm16'] }, answering(change))
-      expect(pair.left.eventsOf('install-child-sa')).toEqual([])
-      expect(failuresOf(pair.left)[0]?.reason).toBe('invalid-message')
-      expect(pair.left.endpoint.snapshot()[0]?.state).toBe('established')
-      pair.world.run(1_000)
-      expect(pair.right.installed.size).toBe(0)
-      expect(pair.right.endpoint.snapshot()[0]?.state).toBe('established')
-    },
-  )
+  ] as const)('a responder that returns %s: no Child SA, the IKE SA stays, and it is told to remove its own', (_, change) => {
+    const pair = attempt({ esp: ['aes128gcm16'] }, answering(change))
+    expect(pair.left.eventsOf('install-child-sa')).toEqual([])
+    expect(failuresOf(pair.left)[0]?.reason).toBe('invalid-message')
+    expect(pair.left.endpoint.snapshot()[0]?.state).toBe('established')
+    pair.world.run(1_000)
+    expect(pair.right.installed.size).toBe(0)
+    expect(pair.right.endpoint.snapshot()[0]?.state).toBe('established')
+  })
 })
 
 function changeProposal(p: Payload, change: { readonly id?: number; readonly keyLength?: number }): Payload {

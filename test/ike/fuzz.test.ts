@@ -55,49 +55,48 @@ function withLength(datagram: Datagram, data: Uint8Array): Uint8Array {
 const installs = (host: SimHost) => host.eventsOf('install-child-sa').length
 
 describe('mutated datagrams', () => {
-  it.each(Array.from({ length: 12 }, (_, i) => i + 1))(
-    'seed %i: around every message of a life, to both sides',
-    (seed) => {
-      const rng = new SeededRng(seed * 31)
-      const auth = (['psk', 'ed25519', 'ecdsa-p256'] as const)[seed % 3] ?? 'psk'
-      const pair = makePair({
-        seed,
-        auth,
-        livenessMs: 3_000,
-        ike: [seed % 2 ? 'aes128gcm16-prfsha256-x25519' : 'aes128-sha256-x25519'],
-      })
-      const { world, net, left, right } = pair
-      const seen: Datagram[] = []
-      net.tap = (datagram) => {
-        seen.push(datagram)
-        for (let i = 0; i < 60; i++) {
-          const base = seen[Math.floor(rng.next() * seen.length)] ?? datagram
-          const other = seen[Math.floor(rng.next() * seen.length)] ?? datagram
-          const octets = mutate(base.data, other.data, rng)
-          const data = rng.chance(0.7) ? withLength(base, octets) : octets
-          const victim = base.remote.address === RIGHT ? right : left
-          // An answer to IKE_SA_INIT that somebody on the path forged well ends the attempt: not what this is about.
-          const message = ikeIn({ ...base, data })
-          if (message?.header.isResponse && message.header.exchangeType === EXCHANGE_TYPE.IKE_SA_INIT) continue
-          victim.receive(
-            { local: base.remote, remote: { ...base.local, port: base.local.port + (i % 2) }, data },
-            world.now,
-          )
-        }
-        return datagram
+  it.each(
+    Array.from({ length: 12 }, (_, i) => i + 1),
+  )('seed %i: around every message of a life, to both sides', (seed) => {
+    const rng = new SeededRng(seed * 31)
+    const auth = (['psk', 'ed25519', 'ecdsa-p256'] as const)[seed % 3] ?? 'psk'
+    const pair = makePair({
+      seed,
+      auth,
+      livenessMs: 3_000,
+      ike: [seed % 2 ? 'aes128gcm16-prfsha256-x25519' : 'aes128-sha256-x25519'],
+    })
+    const { world, net, left, right } = pair
+    const seen: Datagram[] = []
+    net.tap = (datagram) => {
+      seen.push(datagram)
+      for (let i = 0; i < 60; i++) {
+        const base = seen[Math.floor(rng.next() * seen.length)] ?? datagram
+        const other = seen[Math.floor(rng.next() * seen.length)] ?? datagram
+        const octets = mutate(base.data, other.data, rng)
+        const data = rng.chance(0.7) ? withLength(base, octets) : octets
+        const victim = base.remote.address === RIGHT ? right : left
+        // An answer to IKE_SA_INIT that somebody on the path forged well ends the attempt: not what this is about.
+        const message = ikeIn({ ...base, data })
+        if (message?.header.isResponse && message.header.exchangeType === EXCHANGE_TYPE.IKE_SA_INIT) continue
+        victim.receive(
+          { local: base.remote, remote: { ...base.local, port: base.local.port + (i % 2) }, data },
+          world.now,
+        )
       }
-      left.endpoint.initiate('right', world.now)
-      world.run(60_000)
-      expect(installs(left)).toBe(1)
-      expect(installs(right)).toBe(1)
-      net.tap = (datagram) => datagram
-      world.run(60_000)
-      expect(isUp(left) && isUp(right)).toBe(true)
-      expect(trafficFlows(pair)).toBe(true)
-      // Strangers' half-open SAs are gone again.
-      expect(right.endpoint.snapshot().length).toBe(1)
-    },
-  )
+      return datagram
+    }
+    left.endpoint.initiate('right', world.now)
+    world.run(60_000)
+    expect(installs(left)).toBe(1)
+    expect(installs(right)).toBe(1)
+    net.tap = (datagram) => datagram
+    world.run(60_000)
+    expect(isUp(left) && isUp(right)).toBe(true)
+    expect(trafficFlows(pair)).toBe(true)
+    // Strangers' half-open SAs are gone again.
+    expect(right.endpoint.snapshot().length).toBe(1)
+  })
 })
 
 describe('random octets', () => {

@@ -172,34 +172,34 @@ const CASES = Object.keys(HOLD).map((key) => {
 })
 
 describe('V2-087 endpoints before AUTH', () => {
-  it.each(CASES)(
-    '$role in $state: no event, no install, no reply, no change to any other exchange',
-    ({ state, role }) => {
-      const held = holdIn(state, role)
-      const { pair, target } = held
-      const { world } = pair
-      const stateOf = () => target.endpoint.snapshot().map((ike) => `${ike.state} ${ike.path.remote.port}`)
-      const before = stateOf()
-      expect(before.map((s) => s.split(' ')[0])).toEqual([state])
-      const events = target.events.length
-      let thrown = 0
-      for (const message of barrage(held, state, role)) {
-        for (const port of [500, 4500]) {
-          deliver(target, message, { address: role === 'initiator' ? RIGHT : LEFT, port: 31_337 }, world.now, port)
-          // INVALID_IKE_SPI may go out for SPIs that fit no SA; nothing else may.
-          expect(target.drain(world.now).filter((d) => ikeIn(d)?.payloads[0]?.type !== 'Notify')).toEqual([])
-          thrown += 1
-        }
+  it.each(CASES)('$role in $state: no event, no install, no reply, no change to any other exchange', ({
+    state,
+    role,
+  }) => {
+    const held = holdIn(state, role)
+    const { pair, target } = held
+    const { world } = pair
+    const stateOf = () => target.endpoint.snapshot().map((ike) => `${ike.state} ${ike.path.remote.port}`)
+    const before = stateOf()
+    expect(before.map((s) => s.split(' ')[0])).toEqual([state])
+    const events = target.events.length
+    let thrown = 0
+    for (const message of barrage(held, state, role)) {
+      for (const port of [500, 4500]) {
+        deliver(target, message, { address: role === 'initiator' ? RIGHT : LEFT, port: 31_337 }, world.now, port)
+        // INVALID_IKE_SPI may go out for SPIs that fit no SA; nothing else may.
+        expect(target.drain(world.now).filter((d) => ikeIn(d)?.payloads[0]?.type !== 'Notify')).toEqual([])
+        thrown += 1
       }
-      expect(thrown).toBeGreaterThan(100)
-      expect(stateOf()).toEqual(before)
-      expect(target.events.slice(events)).toEqual([])
-      expect(target.installed.size).toBe(0)
-      // And none of it did harm: the handshake ends as if nothing had been.
-      held.release()
-      expect(world.run(10_000, () => pair.left.installed.size + pair.right.installed.size === 2)).toBeDefined()
-    },
-  )
+    }
+    expect(thrown).toBeGreaterThan(100)
+    expect(stateOf()).toEqual(before)
+    expect(target.events.slice(events)).toEqual([])
+    expect(target.installed.size).toBe(0)
+    // And none of it did harm: the handshake ends as if nothing had been.
+    held.release()
+    expect(world.run(10_000, () => pair.left.installed.size + pair.right.installed.size === 2)).toBeDefined()
+  })
 
   it.each(ROLES)('%s in closing: serves the end of the IKE SA and nothing else', (role) => {
     const ring = new KeyRing()

@@ -121,19 +121,17 @@ describe('two endpoints over a bad network', () => {
   const groups = Array.from({ length: Math.ceil(seeds.length / PER_TEST) }, (_, i) =>
     seeds.slice(i * PER_TEST, (i + 1) * PER_TEST),
   )
-  it.each(groups.map((group) => ({ first: group[0], last: group.at(-1), group })))(
-    'seeds $first to $last: connect, agree, carry traffic, never reuse a nonce, leave nothing behind',
-    ({ group }) => {
-      const broken = group.flatMap((seed) => {
-        try {
-          run(seed)
-          return []
-        } catch (error) {
-          return [(error as Error).message]
-        }
-      })
-      expect(broken).toEqual([])
-    },
-    60_000,
-  )
+  it.each(
+    groups.map((group) => ({ first: group[0], last: group.at(-1), group })),
+  )('seeds $first to $last: connect, agree, carry traffic, never reuse a nonce, leave nothing behind', ({ group }) => {
+    const broken = group.flatMap((seed) => {
+      try {
+        run(seed)
+        return []
+      } catch (error) {
+        return [(error as Error).message]
+      }
+    })
+    expect(broken).toEqual([])
+  }, 60_000)
 })

@@ -123,44 +123,44 @@ describe('allowances', () => {
 })
 
 describe('computations elsewhere', () => {
-  it.each(['starting', 'init-computing'] as const)(
-    'a job that never comes back in %s ends the attempt, and a new one begins',
-    (state) => {
-      const pair = makePair({ ike: ['aes128gcm16-prfsha256-modp2048'] })
-      const { world, left } = pair
-      if (state === 'starting') left.jobMs = 1e9
-      pair.net.tap = (datagram) => {
-        if (state === 'init-computing' && datagram.local.address === RIGHT) left.jobMs = 1e9
-        return datagram
-      }
-      left.endpoint.initiate('right', world.now)
-      world.run(JOB_LIFE_MS + 500)
-      expect(left.eventsOf('ike-sa-closed').length).toBe(1)
-      expect(left.eventsOf('ike-sa-closed')[0]?.retryAt).toBeDefined()
-      pair.net.tap = (datagram) => datagram
-      left.jobMs = 0
-      expect(world.run(60_000, () => isUp(left) && isUp(pair.right))).toBeDefined()
-      // The lost one comes back at last: too late to matter.
-      left.finishJobs(world.now)
-      world.run(1_000)
-      expect(left.endpoint.snapshot().map((ike) => ike.state)).toEqual(['established'])
-    },
-  )
+  it.each([
+    'starting',
+    'init-computing',
+  ] as const)('a job that never comes back in %s ends the attempt, and a new one begins', (state) => {
+    const pair = makePair({ ike: ['aes128gcm16-prfsha256-modp2048'] })
+    const { world, left } = pair
+    if (state === 'starting') left.jobMs = 1e9
+    pair.net.tap = (datagram) => {
+      if (state === 'init-computing' && datagram.local.address === RIGHT) left.jobMs = 1e9
+      return datagram
+    }
+    left.endpoint.initiate('right', world.now)
+    world.run(JOB_LIFE_MS + 500)
+    expect(left.eventsOf('ike-sa-closed').length).toBe(1)
+    expect(left.eventsOf('ike-sa-closed')[0]?.retryAt).toBeDefined()
+    pair.net.tap = (datagram) => datagram
+    left.jobMs = 0
+    expect(world.run(60_000, () => isUp(left) && isUp(pair.right))).toBeDefined()
+    // The lost one comes back at last: too late to matter.
+    left.finishJobs(world.now)
+    world.run(1_000)
+    expect(left.endpoint.snapshot().map((ike) => ike.state)).toEqual(['established'])
+  })
 
-  it.each(['initiator', 'responder'] as const)(
-    'a signature that fails on the %s ends the attempt on both sides',
-    (role) => {
-      const pair = makePair({ auth: 'rsa' })
-      const host = role === 'initiator' ? pair.left : pair.right
-      host.failJobs = true
-      pair.left.endpoint.initiate('right', pair.world.now)
-      pair.world.run(700)
-      expect(host.eventsOf('ike-sa-closed').length).toBe(1)
-      expect(pair.left.installed.size + pair.right.installed.size).toBe(0)
-      host.failJobs = false
-      expect(pair.world.run(120_000, () => isUp(pair.left) && isUp(pair.right))).toBeDefined()
-    },
-  )
+  it.each([
+    'initiator',
+    'responder',
+  ] as const)('a signature that fails on the %s ends the attempt on both sides', (role) => {
+    const pair = makePair({ auth: 'rsa' })
+    const host = role === 'initiator' ? pair.left : pair.right
+    host.failJobs = true
+    pair.left.endpoint.initiate('right', pair.world.now)
+    pair.world.run(700)
+    expect(host.eventsOf('ike-sa-closed').length).toBe(1)
+    expect(pair.left.installed.size + pair.right.installed.size).toBe(0)
+    host.failJobs = false
+    expect(pair.world.run(120_000, () => isUp(pair.left) && isUp(pair.right))).toBeDefined()
+  })
 
   it('THREATS 8 slow key exchanges of strangers count while they are computed', () => {
     const pair = makePair()

@@ -132,13 +132,12 @@ describe('unknown payloads', () => {
   const whole = encodeIkeMessage(header, init)
   const body = fromHex('010203')
 
-  test.each([1, 32, 49, 54, 127, 128, 200, 255])(
-    'V2-019 type %i with the critical bit is reported by its number',
-    (type) => {
-      const decoded = decodeIkeMessage(withFirst(whole, type, true, body))
-      expect(decoded).toMatchObject({ ok: false, fault: { kind: 'criticalPayload', payloadType: type }, header })
-    },
-  )
+  test.each([
+    1, 32, 49, 54, 127, 128, 200, 255,
+  ])('V2-019 type %i with the critical bit is reported by its number', (type) => {
+    const decoded = decodeIkeMessage(withFirst(whole, type, true, body))
+    expect(decoded).toMatchObject({ ok: false, fault: { kind: 'criticalPayload', payloadType: type }, header })
+  })
 
   test('V2-019 inside an encrypted payload too', () => {
     const chain = fromHex('00 80 0004')

@@ -46,18 +46,19 @@ function title(exchange: number, isResponse: boolean, form: MessageForm): string
 const least = (form: MessageForm) => form.rules.flatMap(({ payload, min }) => new Array<PayloadType>(min).fill(payload))
 
 describe('table', () => {
-  test.each(FORMS)(
-    '$name: the least, in either order, with notifies and Vendor IDs, passes',
-    ({ rule, isResponse, form }) => {
-      const payloads = list(...least(form))
-      const check = (tried: readonly Payload[]) => checkPayloads(rule.exchange, isResponse, tried, rule.where)
-      expect(check(payloads)).toBeUndefined()
-      expect(check([...payloads].reverse())).toBeUndefined()
-      expect(
-        check([...list('Notify', 'VendorID'), ...payloads, ...list('Notify', 'VendorID', 'VendorID')]),
-      ).toBeUndefined()
-    },
-  )
+  test.each(FORMS)('$name: the least, in either order, with notifies and Vendor IDs, passes', ({
+    rule,
+    isResponse,
+    form,
+  }) => {
+    const payloads = list(...least(form))
+    const check = (tried: readonly Payload[]) => checkPayloads(rule.exchange, isResponse, tried, rule.where)
+    expect(check(payloads)).toBeUndefined()
+    expect(check([...payloads].reverse())).toBeUndefined()
+    expect(
+      check([...list('Notify', 'VendorID'), ...payloads, ...list('Notify', 'VendorID', 'VendorID')]),
+    ).toBeUndefined()
+  })
 
   test.each(FORMS)('$name: optional payloads pass at their most, not beyond', ({ rule, isResponse, form }) => {
     for (const { payload, max } of form.rules) {

@@ -73,13 +73,15 @@ describe('V2-068 proposals', () => {
     expect(decodeBody('SA', hex).ok).toBe(false)
   })
 
-  test.each(['0000', '0003', '0004', '0007'])(
-    'V2-067 a proposal or transform of length %s does not cover its header',
-    (length) => {
-      expectRefused(decodeBody('SA', `00 00 ${length} 01 01 00 00`), 'badLength')
-      expectRefused(decodeBody('SA', proposal(0, 1, 1, '', 1, `00 00 ${length} 01 00 0014`)), 'badLength')
-    },
-  )
+  test.each([
+    '0000',
+    '0003',
+    '0004',
+    '0007',
+  ])('V2-067 a proposal or transform of length %s does not cover its header', (length) => {
+    expectRefused(decodeBody('SA', `00 00 ${length} 01 01 00 00`), 'badLength')
+    expectRefused(decodeBody('SA', proposal(0, 1, 1, '', 1, `00 00 ${length} 01 00 0014`)), 'badLength')
+  })
 
   test('one marked as followed by nothing is refused', () => {
     expectRefused(decodeBody('SA', proposal(2, 1, 1, '', 1, encr)), 'truncated')
