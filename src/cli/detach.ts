@@ -3,11 +3,12 @@
  * failed once, then leaves it alone. Ctrl-C before that takes it down again. Its log goes to RUN_DIR/NAME.log.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { closeSync, mkdirSync, openSync } from 'node:fs'
+import { closeSync, openSync } from 'node:fs'
 import { join } from 'node:path'
 import { configName } from '../config/paths.ts'
 import type { DaemonEvent } from '../control/api.ts'
 import { type ErrorCode, TsvpnError } from '../errors.ts'
+import { prepareRunDir } from '../io/ledger.ts'
 import { type ChildMessage, DETACHED_VARIABLE } from './detached-child.ts'
 import { EXIT, tell } from './io.ts'
 import type { UpOptions } from './options.ts'
@@ -45,8 +46,9 @@ function spawnDaemon(path: string, options: UpOptions): ChildProcess {
 }
 
 function openLog(file: string, runDir: string): number {
+  // Refuses a folder in which others could plant a link in the log's place.
+  prepareRunDir(runDir)
   try {
-    mkdirSync(runDir, { recursive: true, mode: 0o700 })
     return openSync(file, 'a', 0o600)
   } catch (error) {
     const isDenied = error instanceof Error && 'code' in error && error.code === 'EACCES'

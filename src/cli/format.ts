@@ -42,8 +42,8 @@ export function formatBytes(bytes: number): string {
 }
 
 /** @returns `1 packet`, `12 packets` */
-export function count(n: number, noun: string): string {
-  return `${n} ${noun}${n === 1 ? '' : 's'}`
+export function count(n: number, noun: string, plural = `${noun}s`): string {
+  return `${n} ${n === 1 ? noun : plural}`
 }
 
 /** A few, then how many more: a gateway's list must not fill the screen. */

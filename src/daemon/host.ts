@@ -114,6 +114,7 @@ export class Host {
   }
 
   configureTun(mtu: number): void {
+    if (this.#carriesIpv6()) this.tun.allowIpv6()
     this.tun.configure(this.#config.interface.addresses, mtu, this.#kernelFamilies)
   }
 
@@ -167,11 +168,10 @@ export class Host {
     return this.ledger.undoAll()
   }
 
-  /** Second half: descriptors and the lock. The shards must have ended. */
+  /** Second half: descriptors. The shards must have ended. The lock stays, until the control socket is gone too. */
   close(): void {
     this.#sockets?.close()
     this.tun.close()
-    this.ledger.release()
   }
 
   #carriesIpv6(): boolean {

@@ -6,9 +6,9 @@ export const defaultPlatform: Platform = {
     const { loadNative } = await import('../io/native.ts')
     return loadNative()
   },
-  async startShard(options) {
-    const { startShard } = await import('../datapath/pool.ts')
-    return startShard(options)
+  async bootShard() {
+    const { bootShard } = await import('../datapath/pool.ts')
+    return bootShard()
   },
   async createEndpoint(options, env) {
     const { IkeEndpoint } = await import('../ike/endpoint.ts')

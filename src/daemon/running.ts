@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import type { Config } from '../config/types.ts'
 import { type DaemonStatus, DEFAULT_RUN_DIR } from '../control/api.ts'
 import { ControlServer } from '../control/server.ts'
-import type { ShardHandle } from '../datapath/pool.ts'
+import type { ShardBoot, ShardHandle } from '../datapath/pool.ts'
 import type { Instant } from '../env.ts'
 import { silentLogger } from '../env.ts'
 import { TsvpnError } from '../errors.ts'
@@ -51,6 +51,7 @@ interface Parts {
   sockets?: UdpSockets
   datapath?: Datapath
   addresses?: Addresses
+  boot?: Promise<ShardBoot>
   shard?: ShardHandle
   jobs?: JobRunner
   connections?: Connections
@@ -99,8 +100,7 @@ export class RunningDaemon implements Daemon {
       await this.#setUp()
     } catch (error) {
       await this.#tearDown()
-      this.#parts.control?.close()
-      this.#unguard()
+      this.#letGo()
       this.#resolveStopped(this.#stopRequest ?? { kind: 'failed', text: messageOf(error) })
       throw error
     }
@@ -108,6 +108,8 @@ export class RunningDaemon implements Daemon {
     const { name } = this.#config.interface
     this.#reporter.emit({ kind: 'started', interface: name, pid: process.pid, ms: elapsed(this.#startedAt) })
     this.#parts.connections?.begin()
+    // Asked for after the last checkpoint.
+    if (this.#stopRequest !== undefined) void this.#stop(this.#stopRequest)
   }
 
   stop(reason = 'stop was asked for'): Promise<void> {
@@ -156,6 +158,10 @@ export class RunningDaemon implements Daemon {
       this.#parts.keyLog = new KeyLogFile(this.#options.keyLogFile)
       reporter.warn('KEY_LOG', `keys are written to ${this.#options.keyLogFile}: whoever reads it reads the tunnel`)
     }
+    // The thread loads beside everything else; whether it can is asked when it is to start.
+    const boot = Promise.resolve(this.#platform.bootShard())
+    boot.catch(() => {})
+    this.#parts.boot = boot
     const { host, sockets, datapath } = await this.#openHost()
 
     const addresses = new Addresses(this.#config.peers, {
@@ -168,7 +174,7 @@ export class RunningDaemon implements Daemon {
     const network = { config: this.#config, host, addresses, reporter }
     const outcomes = await Promise.allSettled([
       setUpNetwork(network),
-      this.#startShard(host, sockets),
+      this.#startShard(boot, host, sockets),
       this.#createEndpoint(datapath),
       this.#platform.createJobRunner(reporter.logger),
     ])
@@ -226,9 +232,9 @@ export class RunningDaemon implements Daemon {
     return { host, sockets, datapath }
   }
 
-  async #startShard(host: Host, sockets: UdpSockets): Promise<ShardHandle> {
+  async #startShard(boot: Promise<ShardBoot>, host: Host, sockets: UdpSockets): Promise<ShardHandle> {
     const began = now()
-    const shard = await this.#platform.startShard({
+    const shard = await (await boot).start({
       tunFd: host.tun.fd,
       udp: sockets.shardFds,
       onEvent: (event) => this.#parts.connections?.onShardEvent(event),
@@ -279,15 +285,21 @@ export class RunningDaemon implements Daemon {
     await within(this.#parts.connections?.shutDown(), SHUTDOWN_MS)
     await this.#tearDown()
     this.#reporter.emit({ kind: 'stopped', reason: reason.text })
-    this.#parts.control?.close()
-    this.#unguard()
+    this.#letGo()
     this.#resolveStopped(reason)
+  }
+
+  /** The lock goes last: the socket's path and the handlers' clean-up belong to whoever holds it. */
+  #letGo(): void {
+    this.#parts.control?.close()
+    this.#parts.host?.ledger.release()
+    this.#unguard()
   }
 
   /** Undoes whatever exists, in the reverse order. A failing step does not keep the next from running. */
   async #tearDown(): Promise<void> {
     const began = now()
-    const { host, connections, shard, jobs, datapath, keyLog, addresses } = this.#parts
+    const { host, connections, boot, shard, jobs, datapath, keyLog, addresses } = this.#parts
     const { logger } = this.#reporter
     const steps: (() => Promise<void> | undefined)[] = [
       async () => addresses?.close(),
@@ -295,7 +307,7 @@ export class RunningDaemon implements Daemon {
       async () => {
         for (const problem of host?.undoRouting() ?? []) logger.log('warn', 'not undone', { problem })
       },
-      () => within(shard?.stop(), WORKER_MS),
+      () => within(shard?.stop() ?? boot?.then((made) => made.cancel()), WORKER_MS),
       async () => datapath?.clear(),
       async () => host?.close(),
       () => within(jobs?.close(), WORKER_MS),
@@ -315,8 +327,8 @@ export class RunningDaemon implements Daemon {
   #cleanUpNow(): void {
     const { host, control } = this.#parts
     host?.undoRouting()
-    host?.ledger.release()
     control?.close()
+    host?.ledger.release()
   }
 
   #checkpoint(): void {

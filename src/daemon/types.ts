@@ -1,7 +1,7 @@
 /** What the daemon takes and gives, and what it is lent: the addon, shards, the endpoint. Tests lend others. */
 import type { DaemonEvent, DaemonStatus } from '../control/api.ts'
 import type { CryptoJob, CryptoJobResult } from '../crypto/jobs.ts'
-import type { ShardHandle, ShardStart } from '../datapath/pool.ts'
+import type { ShardBoot } from '../datapath/pool.ts'
 import type { Env, Logger } from '../env.ts'
 import type { EndpointOptions, IkeEndpointApi } from '../ike/api.ts'
 import type { NativeAddon } from '../io/native.ts'
@@ -45,7 +45,7 @@ export interface JobRunner {
 export interface Platform {
   /** @throws TsvpnError TSVPN_NO_ADDON */
   loadAddon(): NativeAddon | Promise<NativeAddon>
-  startShard(options: ShardStart): Promise<ShardHandle>
+  bootShard(): ShardBoot | Promise<ShardBoot>
   createEndpoint(options: EndpointOptions, env: Env): IkeEndpointApi | Promise<IkeEndpointApi>
   createJobRunner(logger: Logger): JobRunner | Promise<JobRunner>
 }

@@ -30,11 +30,23 @@ const STOP_TIMEOUT = 2000
 /** `.ts` from source, `.js` from dist. */
 const WORKER = new URL(import.meta.url.endsWith('.ts') ? './shard-worker.ts' : './shard-worker.js', import.meta.url)
 
-/**
- * @returns once the shard polls its descriptors
- * @throws TsvpnError TSVPN_SYSTEM when it cannot start, TSVPN_NO_ADDON when the addon is missing
- */
-export function startShard(options: ShardStart): Promise<ShardHandle> {
+/** A thread that has its code, or is about to, and waits for its descriptors. */
+export interface ShardBoot {
+  /**
+   * Once only.
+   * @returns once the shard polls its descriptors
+   * @throws TsvpnError TSVPN_SYSTEM when it cannot start, TSVPN_NO_ADDON when the addon is missing
+   */
+  start(options: ShardStart): Promise<ShardHandle>
+  /** Ends a thread that was never started, at once. */
+  cancel(): Promise<void>
+}
+
+/** `bootShard` and `start` in one. */
+export const startShard = (options: ShardStart): Promise<ShardHandle> => bootShard().start(options)
+
+/** Begins to load the thread: it costs tens of milliseconds on a core of its own, beside whatever the caller does next. */
+export function bootShard(): ShardBoot {
   const worker = new Worker(WORKER, { name: 'tsvpn-shard' })
   const send = (message: ToShard): void => worker.postMessage(message)
   let failure: Error | undefined
@@ -60,26 +72,37 @@ export function startShard(options: ShardStart): Promise<ShardHandle> {
     clearTimeout(timer)
   }
 
-  return new Promise((resolve, reject) => {
-    worker.on('message', (message: FromShard) => {
-      switch (message.type) {
-        case 'ready':
-          resolve({ exited, stop })
-          return
-        case 'event':
-          options.onEvent(message.event)
-          return
-        case 'start-failed':
-          failure = new TsvpnError('TSVPN_SYSTEM', `shard: ${message.message}`, { cause: message })
-          void stop().then(() => reject(failure))
-          return
-        case 'stopped':
-          return
-        default:
-          assertNever(message, 'message from a shard')
-      }
+  async function cancel(): Promise<void> {
+    stopping = true
+    void worker.terminate()
+    await exited
+  }
+
+  const start = (options: ShardStart) =>
+    new Promise<ShardHandle>((resolve, reject) => {
+      worker.on('message', (message: FromShard) => {
+        switch (message.type) {
+          case 'ready':
+            resolve({ exited, stop })
+            return
+          case 'event':
+            options.onEvent(message.event)
+            return
+          case 'start-failed':
+            failure = new TsvpnError('TSVPN_SYSTEM', `shard: ${message.message}`, { cause: message })
+            void stop().then(() => reject(failure))
+            return
+          case 'stopped':
+            return
+          default:
+            assertNever(message, 'message from a shard')
+        }
+      })
+      void exited.then(({ error }) =>
+        reject(error ?? new TsvpnError('TSVPN_SYSTEM', 'shard ended before it was ready')),
+      )
+      send({ type: 'start', tunFd: options.tunFd, udp: options.udp })
     })
-    void exited.then(({ error }) => reject(error ?? new TsvpnError('TSVPN_SYSTEM', 'shard ended before it was ready')))
-    send({ type: 'start', tunFd: options.tunFd, udp: options.udp })
-  })
+
+  return { start, cancel }
 }

@@ -1,138 +1,26 @@
 /**
  * What we did to this host, on disk before it is done: `<runDir>/<interface>.state.json`. It is also the lock of the
- * interface. After `kill -9` the next start finds it and undoes exactly what it lists. The TUN device, its addresses and
- * the routes over it go with the process; routing rules, `throw` routes and sysctls do not, so those are what it lists.
+ * interface. After `kill -9` the next start of any tsvpn finds it and undoes exactly what it lists. The TUN device, its
+ * addresses and the routes over it go with the process; routing rules, `throw` routes and sysctls do not, so those are
+ * what it lists.
  */
-import {
-  linkSync,
-  lstatSync,
-  mkdirSync,
-  readFileSync,
-  readlinkSync,
-  renameSync,
-  unlinkSync,
-  writeFileSync,
-} from 'node:fs'
+import { linkSync, lstatSync, mkdirSync, renameSync, unlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { TsvpnError } from '../errors.ts'
-import { batchWord, type Family, ipBatch } from './iproute.ts'
-
-/** The routing rule of one family: what does not carry our mark looks into our table. */
-export interface RuleEntry {
-  readonly family: Family
-  readonly pref: number
-  readonly table: number
-  readonly mark: number
-}
-
-export interface ThrowRoute {
-  readonly family: Family
-  readonly prefix: string
-  readonly table: number
-}
-
-/** A sysctl that was changed: a path below /proc/sys, and its values before and since. */
-export interface SysctlEntry {
-  readonly path: string
-  readonly before: string
-  readonly since: string
-}
-
-export interface LedgerState {
-  readonly version: 1
-  readonly pid: number
-  /** Field 22 of /proc/PID/stat: tells a process from a later one with the same pid. */
-  readonly startTicks: string
-  readonly bootId: string
-  /** `net:[4026531840]`: rules of another network namespace are not ours to undo from here. */
-  readonly netns: string
-  readonly interface: string
-  /** Name of the configuration and where its control socket is, for messages and for the client. */
-  readonly config: string
-  readonly rules: readonly RuleEntry[]
-  readonly throwRoutes: readonly ThrowRoute[]
-  readonly sysctls: readonly SysctlEntry[]
-}
-
-/** The words after `ip rule add` or `ip rule del`: adding and deleting name the same rule. */
-export function ruleWords({ pref, table, mark }: RuleEntry): string {
-  return `pref ${Math.trunc(pref)} not fwmark ${Math.trunc(mark)} lookup ${Math.trunc(table)}`
-}
-
-/** The words after `ip route add` or `ip route del`. */
-export function throwWords(route: ThrowRoute): string {
-  return `throw ${batchWord(route.prefix)} table ${Math.trunc(route.table)}`
-}
-
-const readText = (path: string): string | undefined => {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch {
-    return undefined
-  }
-}
-
-function startTicks(pid: number): string | undefined {
-  const stat = readText(`/proc/${pid}/stat`)
-  // The command name may hold spaces and parentheses; fields are counted behind its last one.
-  const fields = stat?.slice(stat.lastIndexOf(')') + 2).split(' ')
-  // A zombie holds no device any more.
-  return fields?.[0] === 'Z' ? undefined : fields?.[19]
-}
-
-const bootId = () => readText('/proc/sys/kernel/random/boot_id')?.trim() ?? ''
-const currentNetns = (): string => {
-  try {
-    return readlinkSync('/proc/self/ns/net')
-  } catch {
-    return ''
-  }
-}
-
-/** True while the process that wrote this state runs. */
-export function isAlive(state: LedgerState): boolean {
-  return state.bootId === bootId() && startTicks(state.pid) === state.startTicks
-}
-
-export const statePath = (runDir: string, name: string) => join(runDir, `${name}.state.json`)
-
-/** @returns undefined when there is none or it is no state of ours */
-export function readState(path: string): LedgerState | undefined {
-  const text = readText(path)
-  if (text === undefined) return undefined
-  try {
-    const value: unknown = JSON.parse(text)
-    return isState(value) ? value : undefined
-  } catch {
-    return undefined
-  }
-}
-
-function isState(value: unknown): value is LedgerState {
-  if (typeof value !== 'object' || value === null) return false
-  const state = value as Partial<Record<keyof LedgerState, unknown>>
-  const isFamily = (entry: { family?: unknown }) => entry.family === 4 || entry.family === 6
-  return (
-    state.version === 1 &&
-    Number.isSafeInteger(state.pid) &&
-    typeof state.startTicks === 'string' &&
-    typeof state.bootId === 'string' &&
-    typeof state.netns === 'string' &&
-    typeof state.interface === 'string' &&
-    Array.isArray(state.rules) &&
-    state.rules.every(
-      (rule: Partial<RuleEntry>) => isFamily(rule) && [rule.pref, rule.table, rule.mark].every(Number.isSafeInteger),
-    ) &&
-    Array.isArray(state.throwRoutes) &&
-    state.throwRoutes.every((route: Partial<ThrowRoute>) => isFamily(route) && typeof route.prefix === 'string') &&
-    Array.isArray(state.sysctls) &&
-    state.sysctls.every((entry: Partial<SysctlEntry>) => isSysctlPath(entry.path) && typeof entry.before === 'string')
-  )
-}
-
-/** The only kind of sysctl that is ever changed (rp-filter.ts); anything else in a state file is not ours. */
-const isSysctlPath = (path: unknown): path is string =>
-  typeof path === 'string' && /^\/proc\/sys\/net\/ipv4\/conf\/[^/]{1,15}\/rp_filter$/.test(path)
+import { ipBatch } from './iproute.ts'
+import {
+  bootId,
+  currentNetns,
+  isAlive,
+  type LedgerState,
+  listFiles,
+  readState,
+  readText,
+  ruleWords,
+  startTicks,
+  statePath,
+  throwWords,
+} from './ledger-state.ts'
 
 /** Creates the run directory (0700) and refuses one in which others could plant state or sockets. */
 export function prepareRunDir(runDir: string): void {
@@ -151,8 +39,11 @@ export function prepareRunDir(runDir: string): void {
     }
   } catch (error) {
     if (error instanceof TsvpnError) throw error
-    throw new TsvpnError('TSVPN_SYSTEM', `run directory ${runDir} cannot be created: ${(error as Error).message}`, {
+    const isDenied = (error as NodeJS.ErrnoException).code === 'EACCES'
+    const message = `run directory ${runDir} cannot be created: ${(error as Error).message}`
+    throw new TsvpnError(isDenied ? 'TSVPN_NOT_ROOT' : 'TSVPN_SYSTEM', message, {
       cause: error,
+      hint: isDenied ? 'run it with sudo' : 'choose another folder with --run-dir',
     })
   }
 }
@@ -160,6 +51,7 @@ export function prepareRunDir(runDir: string): void {
 export class Ledger {
   readonly path: string
   #state: LedgerState
+  #isHeld = true
 
   private constructor(path: string, state: LedgerState) {
     this.path = path
@@ -167,8 +59,8 @@ export class Ledger {
   }
 
   /**
-   * Takes the lock of `name` in `runDir`; undoes what a dead daemon left behind.
-   * @returns the ledger, and what was undone, for the log
+   * Takes the lock of `name` in `runDir`; undoes what dead daemons of any name left behind in this network namespace.
+   * @returns the ledger, and how many entries were undone, for the log
    * @throws TsvpnError TSVPN_ALREADY_RUNNING naming the pid
    */
   static open(runDir: string, name: string, config: string): { ledger: Ledger; undone: number } {
@@ -186,38 +78,39 @@ export class Ledger {
       throwRoutes: [],
       sysctls: [],
     }
-    let undone = 0
     for (let attempt = 0; attempt < 3; attempt++) {
-      try {
-        writeFileSync(path, serialize(state), { flag: 'wx', mode: 0o600 })
+      if (createWhole(path, state)) {
+        const undone = sweep(runDir).reduce((sum, dead) => sum + dead.undone, 0)
         return { ledger: new Ledger(path, state), undone }
-      } catch (error) {
-        if ((error as NodeJS.ErrnoException).code !== 'EEXIST') {
-          throw new TsvpnError('TSVPN_SYSTEM', `${path} cannot be written: ${(error as Error).message}`, {
-            cause: error,
-          })
-        }
       }
-      undone += takeOver(path, name)
+      setAside(path, name)
     }
-    throw new TsvpnError('TSVPN_ALREADY_RUNNING', `another tsvpn is starting on interface ${name}`)
+    throw new TsvpnError('TSVPN_ALREADY_RUNNING', `another tsvpn is starting on interface ${name}`, {
+      hint: 'try again in a moment',
+    })
   }
 
   get state(): LedgerState {
     return this.#state
   }
 
-  /** Writes down what is about to be done. Returns only when it is on disk. */
+  /** Writes down what is about to be done. Returns only when the file holds it. @throws TsvpnError; then nothing may be done */
   record(entries: Partial<Pick<LedgerState, 'rules' | 'throwRoutes' | 'sysctls'>>): void {
-    this.#state = {
+    const state: LedgerState = {
       ...this.#state,
       rules: [...this.#state.rules, ...(entries.rules ?? [])],
       throwRoutes: [...this.#state.throwRoutes, ...(entries.throwRoutes ?? [])],
       sysctls: [...this.#state.sysctls, ...(entries.sysctls ?? [])],
     }
     const next = `${this.path}.next`
-    writeFileSync(next, serialize(this.#state), { mode: 0o600 })
-    renameSync(next, this.path)
+    try {
+      writeFileSync(next, serialize(state), { mode: 0o600 })
+      renameSync(next, this.path)
+    } catch (error) {
+      remove(next)
+      throw unwritable(this.path, error)
+    }
+    this.#state = state
   }
 
   /** Undoes everything recorded; the lock stays. Synchronous and repeatable: it serves exit handlers too. */
@@ -227,20 +120,49 @@ export class Ledger {
     return problems
   }
 
-  /** Gives up the lock. What `undoAll` has not undone is then nobody's. */
+  /** Gives up the lock, once: a later call must not take the next holder's. What `undoAll` has not undone is then nobody's. */
   release(): void {
-    try {
-      unlinkSync(this.path)
-    } catch {
-      // Somebody removed the file: there is no lock to give up.
-    }
+    if (!this.#isHeld) return
+    this.#isHeld = false
+    remove(this.path)
   }
 }
 
 const serialize = (state: LedgerState) => `${JSON.stringify(state)}\n`
 
-/** Moves a dead daemon's state aside and undoes it. @returns number of entries undone */
-function takeOver(path: string, name: string): number {
+function remove(path: string): void {
+  try {
+    unlinkSync(path)
+  } catch {
+    // Somebody removed it: that is what was wanted.
+  }
+}
+
+const unwritable = (path: string, cause: unknown) => {
+  const full = (cause as NodeJS.ErrnoException).code === 'ENOSPC'
+  return new TsvpnError('TSVPN_SYSTEM', `${path} cannot be written: ${(cause as Error).message}`, {
+    cause,
+    hint: full ? 'make room there, or choose another folder with --run-dir' : 'choose another folder with --run-dir',
+  })
+}
+
+/** Creates a state file with its content in one step: nobody ever sees it half written. @returns false when there is one */
+function createWhole(path: string, state: LedgerState): boolean {
+  const draft = `${path}.${process.pid}.new`
+  try {
+    writeFileSync(draft, serialize(state), { mode: 0o600 })
+    linkSync(draft, path)
+    return true
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false
+    throw unwritable(path, error)
+  } finally {
+    remove(draft)
+  }
+}
+
+/** Moves a dead daemon's state out of the way, for `sweep` to undo. @throws TsvpnError when its daemon lives */
+function setAside(path: string, name: string): void {
   const state = readState(path)
   if (state !== undefined && isAlive(state)) {
     const elsewhere = state.netns !== currentNetns()
@@ -250,27 +172,72 @@ function takeOver(path: string, name: string): number {
         : `stop it first: tsvpn down ${name}`,
     })
   }
-  const aside = `${path}.${process.pid}.stale`
+  claim(path, `${path}.${process.pid}.stale`)
+}
+
+/**
+ * Takes a dead daemon's file: of two who try, one does.
+ * @returns false when somebody else was quicker, or has taken the lock since we looked
+ */
+function claim(path: string, aside: string): boolean {
   try {
     renameSync(path, aside)
   } catch {
-    return 0 // Another starter was quicker; the next attempt sees its state.
+    return false
   }
   const moved = readState(aside)
-  if (moved !== undefined && isAlive(moved)) {
-    // Between our look and the rename somebody else took the lock: give it back.
-    try {
-      linkSync(aside, path)
-    } finally {
-      unlinkSync(aside)
-    }
-    return 0
+  if (moved === undefined || !isAlive(moved)) return true
+  try {
+    linkSync(aside, path)
+  } finally {
+    unlinkSync(aside)
   }
-  unlinkSync(aside)
-  if (moved === undefined || moved.bootId !== bootId() || moved.netns !== currentNetns()) return 0
-  undo(moved)
-  return moved.rules.length + moved.throwRoutes.length + moved.sysctls.length
+  return false
 }
+
+/** A dead daemon whose traces are gone now. */
+export interface Swept {
+  readonly interface: string
+  /** Rules, routes and sysctls. */
+  readonly undone: number
+}
+
+/**
+ * Undoes what dead daemons left behind. Their files go last, so that one who is killed here leaves the rest to the next.
+ * Those of another network namespace stay: nothing there can be undone from here.
+ */
+export function sweep(runDir: string): Swept[] {
+  const swept: Swept[] = []
+  for (const file of listFiles(runDir)) {
+    const parts = /^(.+\.state\.json)(?:\.(\d+)\.(stale|new))?$/.exec(file)
+    if (parts === null) continue
+    const [, base = '', owner, kind] = parts
+    const isOwned = owner !== undefined && Number(owner) !== process.pid && startTicks(Number(owner)) !== undefined
+    if (isOwned) continue
+    const path = join(runDir, file)
+    const state = readState(path)
+    if (state !== undefined && (isAlive(state) || isElsewhere(state))) continue
+    // Unreadable ones are left to the start that wants their name.
+    if (kind === undefined && state === undefined) continue
+    if (kind === 'new') {
+      remove(path)
+      continue
+    }
+    // While its state stands nobody else binds the socket of that name.
+    if (kind === undefined) remove(path.replace(/\.state\.json$/, '.sock'))
+    const claimed = join(runDir, `${base}.${process.pid}.stale`)
+    if (path !== claimed && !claim(path, claimed)) continue
+    if (state !== undefined && state.bootId === bootId()) {
+      undo(state)
+      swept.push({ interface: state.interface, undone: countOf(state) })
+    }
+    remove(claimed)
+  }
+  return swept
+}
+
+const countOf = (state: LedgerState) => state.rules.length + state.throwRoutes.length + state.sysctls.length
+const isElsewhere = (state: LedgerState) => state.bootId === bootId() && state.netns !== currentNetns()
 
 /** Rules before routes, in the reverse order of their making, so that nothing looks into a half-empty table. */
 function undo(state: LedgerState): string[] {

@@ -11,7 +11,8 @@
  */
 import { TsvpnError } from '../errors.ts'
 import { batchWord, type Family, ipBatch, ipQuery } from './iproute.ts'
-import { type Ledger, type RuleEntry, ruleWords, type ThrowRoute, throwWords } from './ledger.ts'
+import type { Ledger } from './ledger.ts'
+import { type RuleEntry, ruleWords, type ThrowRoute, throwWords } from './ledger-state.ts'
 import { familyOf, insideAny, isStrictlyInside, splitPrefix } from './prefix.ts'
 
 /** Tables and marks are looked for in [FIRST, FIRST + COUNT); preferences upwards, below main's 32766. */

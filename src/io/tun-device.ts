@@ -2,7 +2,7 @@
  * The TUN device: opened by the addon, set up with iproute2. It lives as long as its descriptor; closing it takes the
  * device, its addresses and the routes over it away. Property names follow the tuntap2 package.
  */
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { TsvpnError } from '../errors.ts'
 import { batchWord, type Family, ipBatch, ipBatchAsync } from './iproute.ts'
 import { LEAST_MTU } from './mtu.ts'
@@ -108,6 +108,19 @@ export class TunDevice {
     )
     this.#mtu = mtu
     this.#isUp = true
+  }
+
+  /**
+   * Hosts that turn IPv6 off by sysctl turn it off for new devices too, and then refuse its addresses and routes. Only
+   * this device is changed, so there is nothing to put back.
+   */
+  allowIpv6(): void {
+    const path = `/proc/sys/net/ipv6/conf/${this.name}/disable_ipv6`
+    try {
+      if (readFileSync(path, 'latin1').trim() !== '0') writeFileSync(path, '0')
+    } catch {
+      // A read-only /proc/sys: adding the address says what is wrong.
+    }
   }
 
   /** Changes the MTU while IKE runs. @throws TsvpnError when the kernel refuses */

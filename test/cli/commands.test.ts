@@ -1,10 +1,23 @@
 /** The command line as a user runs it: the compiled program in a process of its own, without root. */
 import { spawnSync } from 'node:child_process'
 import { createPublicKey } from 'node:crypto'
-import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { Ledger } from '../../src/io/ledger.ts'
 
 const ROOT = resolve(import.meta.dirname, '../..')
 const COMMANDS = ['up', 'down', 'status', 'check', 'keygen', 'pubkey', 'psk']
@@ -201,6 +214,46 @@ describe('without a running tsvpn', () => {
   test.each(['status', 'down'])('%s ends with 3', (command) => {
     expect(tsvpn([command])).toEqual({ code: 3, out: '', err: 'error: no tsvpn is running\n  start it: tsvpn up\n' })
     expect(JSON.parse(tsvpn([command, '--json', 'office']).out)).toMatchObject({ error: { code: 'TSVPN_NOT_RUNNING' } })
+  })
+
+  test('a killed one is told by name; down removes what it left', () => {
+    const run = join(folder, 'killed')
+    mkdirSync(run, { mode: 0o700 })
+    const state = {
+      version: 1,
+      pid: 2 ** 22 - 1,
+      startTicks: '1',
+      bootId: readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim(),
+      netns: readlinkSync('/proc/self/ns/net'),
+      interface: 'tsvpn9',
+      config: 'office',
+      rules: [],
+      throwRoutes: [],
+      sysctls: [],
+    }
+    writeFileSync(join(run, 'tsvpn9.state.json'), JSON.stringify(state))
+    const status = tsvpn(['status', '--run-dir', run])
+    expect(status).toMatchObject({ code: 3, err: expect.stringContaining('tsvpn9 does not run: it was killed') })
+    expect(tsvpn(['down', 'another', '--run-dir', run]).code).toBe(3)
+    const down = tsvpn(['down', 'office', '--run-dir', run])
+    expect(down).toMatchObject({ code: 0, err: '', out: expect.stringContaining('tsvpn9 had been killed') })
+    expect(readdirSync(run)).toEqual([])
+  })
+
+  test('one that starts and does not answer yet is not told as absent', () => {
+    const run = join(folder, 'starting')
+    mkdirSync(run, { mode: 0o700 })
+    const { ledger } = Ledger.open(run, 'tsvpn9', 'office')
+    try {
+      expect(tsvpn(['status', '--run-dir', run])).toMatchObject({
+        code: 1,
+        err: expect.stringContaining(`tsvpn9 (pid ${process.pid}) does not answer`),
+      })
+      expect(tsvpn(['down', '--run-dir', run]).code).toBe(1)
+      expect(existsSync(ledger.path)).toBe(true)
+    } finally {
+      ledger.release()
+    }
   })
 
   test('up with a wrong file ends with 2 and touches nothing', () => {

@@ -1,9 +1,21 @@
 /** Lock and state file. Undoing rules for real is proven in network namespaces (test/lab); here nothing is left to undo. */
-import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { isAlive, Ledger, type LedgerState, readState, ruleWords, statePath, throwWords } from '../../src/io/ledger.ts'
+import { Ledger, sweep } from '../../src/io/ledger.ts'
+import { isAlive, type LedgerState, readState, ruleWords, statePath, throwWords } from '../../src/io/ledger-state.ts'
 
 let folder: string
 beforeEach(() => {
@@ -57,13 +69,16 @@ describe('lock', () => {
     )
   })
 
-  test.each(['', '{', '[]', '{"version":2}', '{"version":1,"pid":"1"}'])(
-    'a broken state file %j is replaced',
-    (text) => {
-      writeFileSync(statePath(folder, 't0'), text)
-      expect(() => Ledger.open(folder, 't0', 'office')).not.toThrow()
-    },
-  )
+  test.each([
+    '',
+    '{',
+    '[]',
+    '{"version":2}',
+    '{"version":1,"pid":"1"}',
+  ])('a broken state file %j is replaced', (text) => {
+    writeFileSync(statePath(folder, 't0'), text)
+    expect(() => Ledger.open(folder, 't0', 'office')).not.toThrow()
+  })
 
   test('a state file that names a foreign sysctl is not obeyed', () => {
     const victim = join(folder, 'victim')
@@ -74,7 +89,62 @@ describe('lock', () => {
   })
 })
 
+describe('dead daemons', () => {
+  const dead = (name: string, change: Partial<LedgerState> = {}) =>
+    writeFileSync(statePath(folder, name), JSON.stringify({ ...own(), interface: name, startTicks: '1', ...change }))
+
+  test('those of other names are swept at every start, their sockets too', () => {
+    dead('t1')
+    writeFileSync(join(folder, 't1.sock'), '')
+    writeFileSync(join(folder, `t1.state.json.${2 ** 22 - 1}.new`), '')
+    Ledger.open(folder, 't0', 'office')
+    expect(readdirSync(folder)).toEqual(['t0.state.json'])
+  })
+
+  test('one who was killed while sweeping leaves the rest to the next', () => {
+    dead('t1')
+    renameSync(statePath(folder, 't1'), `${statePath(folder, 't1')}.${2 ** 22 - 1}.stale`)
+    expect(sweep(folder)).toEqual([{ interface: 't1', undone: 0 }])
+    expect(readdirSync(folder)).toEqual([])
+  })
+
+  test('those of another network namespace stay: nothing there can be undone from here', () => {
+    dead('t1', { netns: 'net:[1]' })
+    expect(sweep(folder)).toEqual([])
+    Ledger.open(folder, 't0', 'office')
+    expect(existsSync(statePath(folder, 't1'))).toBe(true)
+  })
+
+  test('the living, and what somebody else is sweeping, are left alone', () => {
+    const { ledger } = Ledger.open(folder, 't0', 'office')
+    dead('t1')
+    renameSync(statePath(folder, 't1'), `${statePath(folder, 't1')}.${process.ppid}.stale`)
+    expect(sweep(folder)).toEqual([])
+    expect(existsSync(ledger.path)).toBe(true)
+    expect(readdirSync(folder)).toHaveLength(2)
+  })
+})
+
+test("a lock is given up once: a late clean-up does not take the next holder's", () => {
+  const { ledger } = Ledger.open(folder, 't0', 'office')
+  ledger.release()
+  const next = Ledger.open(folder, 't0', 'office').ledger
+  ledger.release()
+  expect(existsSync(next.path)).toBe(true)
+})
+
 describe('records', () => {
+  test('that cannot be written are not taken for done, and leave no half file', () => {
+    const { ledger } = Ledger.open(folder, 't0', 'office')
+    mkdirSync(`${ledger.path}.next`)
+    const rule = { family: 4, pref: 32500, table: 22999, mark: 22999 } as const
+    expect(() => ledger.record({ rules: [rule] })).toThrow(
+      expect.objectContaining({ code: 'TSVPN_SYSTEM', hint: expect.stringContaining('--run-dir') as string }),
+    )
+    expect(ledger.state.rules).toEqual([])
+    expect(readState(ledger.path)?.rules).toEqual([])
+  })
+
   test('are on disk, for the owner alone, before record returns', () => {
     const { ledger } = Ledger.open(folder, 't0', 'office')
     ledger.record({ throwRoutes: [{ family: 4, prefix: '10.0.0.0/8', table: 22999 }] })
