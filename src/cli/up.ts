@@ -5,9 +5,13 @@ import type { Config } from '../config/types.ts'
 import type { DaemonEvent } from '../control/api.ts'
 import { createLogger } from '../io/logger.ts'
 import { isDetachedChild, parentReporter, sendToParent } from './detached-child.ts'
-import { EXIT, print, printJson, styleOf, tell, toJsonError } from './io.ts'
+import { EXIT, print, styleOf, tell, toJsonError } from './io.ts'
 import type { UpOptions } from './options.ts'
+import { PatientOutput } from './patient-output.ts'
 import { UpView } from './render-up.ts'
+
+/** Longest wait at the end for a terminal that takes no text, milliseconds. */
+const FLUSH_MS = 1_000
 
 export async function up(file: string | undefined, options: UpOptions): Promise<void> {
   const path = resolveConfigPath(file)
@@ -18,7 +22,12 @@ export async function up(file: string | undefined, options: UpOptions): Promise<
   }
   if (!isDetachedChild()) {
     const howToStop = process.stdout.isTTY ? 'Ctrl-C takes it down.' : ''
-    await run(loadConfig(path), options, terminalReporter(options, howToStop))
+    const output = new PatientOutput()
+    try {
+      await run(loadConfig(path), options, terminalReporter(options, howToStop, output), output.err)
+    } finally {
+      await output.flush(FLUSH_MS)
+    }
     return
   }
   try {
@@ -33,27 +42,44 @@ export async function up(file: string | undefined, options: UpOptions): Promise<
 /** Where what happens goes: to a terminal, to a program as JSON, or to the process that waits for a detached daemon. */
 export type Reporter = (event: DaemonEvent) => void
 
-async function run(config: Config, options: UpOptions, reporter: Reporter): Promise<void> {
+/** @param log where log lines go; default stderr */
+async function run(
+  config: Config,
+  options: UpOptions,
+  reporter: Reporter,
+  log?: (line: string) => void,
+): Promise<void> {
   const { startDaemon } = await import('../daemon.ts')
   const daemon = await startDaemon(config, {
     runDir: options.runDir,
     onEvent: reporter,
-    logger: createLogger({ level: options.logLevel, format: options.json === true ? 'json' : 'text' }),
+    logger: createLogger({
+      level: options.logLevel,
+      format: options.json === true ? 'json' : 'text',
+      ...(log === undefined ? {} : { write: log }),
+    }),
     ...(options.keyLog === undefined ? {} : { keyLogFile: options.keyLog }),
   })
   const reason = await daemon.stopped
   if (reason.kind === 'failed') process.exitCode = EXIT.failed
 }
 
-/** @param howToStop said once, when the first tunnel is up */
-export function terminalReporter(options: { readonly json?: boolean }, howToStop: string): Reporter {
-  if (options.json === true) return printJson
+/**
+ * @param howToStop said once, when the first tunnel is up
+ * @param output where lines go; default this process's streams, which wait for their readers
+ */
+export function terminalReporter(
+  options: { readonly json?: boolean },
+  howToStop: string,
+  output: Pick<PatientOutput, 'out' | 'err'> = { out: print, err: tell },
+): Reporter {
+  if (options.json === true) return (event) => output.out(JSON.stringify(event))
   const view = new UpView({ ...styleOf(process.stdout), howToStop })
   let isStarted = false
   return (event) => {
     const lines = view.lines(event, isStarted ? new Date().toTimeString().slice(0, 8) : '')
     if (event.kind === 'started') isStarted = true
-    const write = event.kind === 'peer-failed' || event.kind === 'warning' ? tell : print
+    const write = event.kind === 'peer-failed' || event.kind === 'warning' ? output.err : output.out
     for (const line of lines) write(line)
   }
 }
