@@ -52,10 +52,13 @@ export function leaf<T>(parse: (value: unknown) => T | Wrong, options: { secret?
   })
 }
 
-/** One value or a list of them, at least one; a mistake names the first bad element. */
-export function listOf<T>(what: string, parse: (value: unknown) => T | Wrong) {
+/**
+ * One value or a list of them; a mistake names the first bad element.
+ * @param options `least`: how many there must be, default 1
+ */
+export function listOf<T>(what: string, parse: (value: unknown) => T | Wrong, { least = 1 } = {}) {
   const element = leaf(parse)
-  const list = z.array(element, { error: `a list of ${what}` }).min(1, { error: `at least one of ${what}` })
+  const list = z.array(element, { error: `a list of ${what}` }).min(least, { error: `at least one of ${what}` })
   return z.preprocess((value) => (typeof value === 'string' || typeof value === 'number' ? [value] : value), list)
 }
 

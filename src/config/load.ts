@@ -14,6 +14,9 @@ import { interfaceSchema, listenSchema, localSchema, topSchema } from './schema.
 import { diagnosticAt, MAX_FILE_OCTETS, parseSource, type Source } from './source.ts'
 import { type Config, type ConfigWarning, DEFAULTS, type InterfaceConfig, type ListenConfig } from './types.ts'
 
+/** With less, the kernel takes no IPv6 address on the device. */
+const LEAST_IPV6_MTU = 1280
+
 export interface LoadOptions {
   /** Where `{ env: NAME }` looks; default process.env. */
   readonly env?: Readonly<Record<string, string | undefined>>
@@ -82,6 +85,10 @@ function interfaceOf(
   const section = checkSection(source, place, interfaceSchema, value === undefined ? {} : value, diagnostics)
   if (section === undefined) return undefined
   const { name = defaultInterfaceName(file), addresses = [], mtu } = section
+  if (mtu !== undefined && mtu < LEAST_IPV6_MTU && addresses.some((address) => address.family === 6)) {
+    const message = `expected an MTU from ${LEAST_IPV6_MTU} since there is an IPv6 address (RFC 8200 §5), found ${mtu}`
+    diagnostics.push(diagnosticAt(source, ['interface', 'mtu'], message))
+  }
   return { name, addresses, ...(mtu === undefined ? {} : { mtu }) }
 }
 

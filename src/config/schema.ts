@@ -23,7 +23,7 @@ export const topSchema = z.strictObject(
 export const interfaceSchema = z.strictObject(
   {
     name: l.leaf(l.interfaceName).optional(),
-    addresses: l.listOf('addresses such as 10.1.0.1/24', l.interfaceAddress).optional(),
+    addresses: l.listOf('addresses such as 10.1.0.1/24', l.interfaceAddress, { least: 0 }).optional(),
     mtu: l.leaf(l.integer('an MTU', 576, 65_520)).optional(),
   },
   mapping,

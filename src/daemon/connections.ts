@@ -35,7 +35,7 @@ export class Connections {
 
   constructor(options: ConnectionsOptions) {
     this.#options = options
-    const { endpoint, sockets, reporter } = options
+    const { endpoint, sockets, reporter, peers, addresses } = options
     this.#driver = new Driver({
       endpoint,
       logger: reporter.logger,
@@ -46,6 +46,7 @@ export class Connections {
           reporter.logger.log('warn', 'send failed', { code: outcome, to: remote.address, port: remote.port })
       },
       onEvent: (event) => this.#onIkeEvent(event),
+      onTimer: (time) => peers.retriesBegin(time, (peer) => addresses.remoteOf(peer)),
     })
   }
 

@@ -11,6 +11,8 @@ export interface DriverOptions {
   now(): Instant
   send(datagram: Datagram): void
   onEvent(event: IkeEvent): void
+  /** Before the endpoint's timers run. */
+  onTimer?(now: Instant): void
 }
 
 /** Outputs of one input. Far above any legal number: a core that never runs dry must not hold the thread. */
@@ -129,6 +131,7 @@ export class Driver {
   #onTimer(): void {
     this.#timer = undefined
     const before = this.#internalErrors
+    this.#guard('onTimer', () => this.#options.onTimer?.(this.#options.now()))
     this.input('timeout', (endpoint, now) => endpoint.handleTimeout(now))
     if (this.#internalErrors !== before) this.#arm(FAULT_BACKOFF_MS)
   }

@@ -36,6 +36,8 @@ export const formatEndpoint = (remote: Path['remote']): string =>
 export class Peers {
   readonly #records = new Map<string, PeerRecord>()
   readonly #emit: (event: DaemonEvent) => void
+  /** Their attempt has failed and the endpoint tries again by itself, at `retryAt`. */
+  readonly #redialled = new Set<PeerRecord>()
   #goneDown: { readonly peer: string; readonly tunnel: string }[] = []
 
   constructor(peers: readonly ConfiguredPeer[], emit: (event: DaemonEvent) => void) {
@@ -75,6 +77,17 @@ export class Peers {
     this.#emit({ kind: 'peer-connecting', peer: name, remote: formatEndpoint(remote), attempt: record.attempt })
   }
 
+  /** The endpoint says when it will try again, not when it does: called before its timers run. */
+  retriesBegin(now: Instant, remoteOf: (peer: string) => Path['remote'] | undefined): void {
+    for (const record of this.#redialled) {
+      if (record.retryAt !== undefined && record.retryAt > now) continue
+      this.#redialled.delete(record)
+      const { name } = record.configured
+      const remote = remoteOf(name)
+      if (record.retryAt !== undefined && remote !== undefined) this.connecting(name, remote, now)
+    }
+  }
+
   resolveFailed(name: string, text: string, retryAt: Instant, now: Instant): void {
     const record = this.#records.get(name)
     if (record !== undefined) this.#fail(record, null, 'resolve-failed', text, retryAt, now)
@@ -110,7 +123,7 @@ export class Peers {
       case 'ike-sa-established': {
         const record = this.#records.get(event.peer)
         record?.established.add(event.ikeSaId)
-        // The endpoint says when it will try again, not when it does: that is when this attempt began.
+        // Whoever called: an attempt of ours that waited did not begin before its time.
         if (record?.retryAt !== undefined) record.attemptStartedAt = Math.min(record.retryAt, now)
         if (record !== undefined) record.retryAt = undefined
         return
@@ -174,6 +187,7 @@ export class Peers {
     // `peer-down` has said it already, unless there is more to say: when it is tried again.
     const isTold = toldDown && event.retryAt === undefined
     this.#fail(record, null, reason, text, event.retryAt, now, isTold)
+    if (event.retryAt !== undefined && record.retryAt === event.retryAt) this.#redialled.add(record)
   }
 
   /** @returns true when there was any */

@@ -168,6 +168,11 @@ peers:
     expect(parse(file({ address })).peers[0]?.address).toEqual(expected)
   })
 
+  test('without addresses, as when all tunnels say their local side', () => {
+    const { interface: tun } = parse(file().replace('[10.1.0.1/16]', '[]'))
+    expect(tun.addresses).toEqual([])
+  })
+
   test('a peer with address any is waited for', () => {
     expect(parse(file({ address: 'any' })).peers[0]?.tunnels[0]?.start).toBe('wait')
   })
@@ -361,6 +366,13 @@ describe('a mistake is told with line, column, key, expected and found', () => {
     expect(mistakes(text)).toHaveLength(1)
   })
 
+  test('an MTU that IPv6 cannot live with', () => {
+    expect(mistakes(file().replace('[10.1.0.1/16]', '["fd00::1/64"], mtu: 1000'))).toEqual([
+      'office.yaml:1:60: interface.mtu: expected an MTU from 1280 since there is an IPv6 address (RFC 8200 §5), found 1000',
+    ])
+    expect(mistakes(file().replace('[10.1.0.1/16]', '[10.1.0.1/16], mtu: 1000'))).toEqual([])
+  })
+
   test('all mistakes are told, in the order of the file', () => {
     const text = file({ address: '1.2.3', tunnel: 'remote: [x]', peer: 'foo: 1' }).replace('tsvpn0', 'a/b')
     expect(mistakes(text).map((line) => line.split(':')[1])).toEqual(['1', '5', '11', '12'])
@@ -436,16 +448,15 @@ describe('YAML', () => {
 })
 
 describe('secrets', () => {
-  test.each([0o640, 0o604, 0o660, 0o644, 0o620])(
-    'a secret file of mode %o is refused with the command that mends it',
-    (mode) => {
-      write('open.psk', SECRET, mode)
-      const fault = faultOf(() => parse(file({ auth: 'psk: { file: open.psk }' })))
-      expect(fault.code).toBe('TSVPN_SECRET_UNREADABLE')
-      expect(fault.message).toContain(`open.psk is open to others (mode 0${mode.toString(8)})`)
-      expect(fault.hint).toBe(`run: chmod 600 ${join(folder, 'open.psk')}`)
-    },
-  )
+  test.each([
+    0o640, 0o604, 0o660, 0o644, 0o620,
+  ])('a secret file of mode %o is refused with the command that mends it', (mode) => {
+    write('open.psk', SECRET, mode)
+    const fault = faultOf(() => parse(file({ auth: 'psk: { file: open.psk }' })))
+    expect(fault.code).toBe('TSVPN_SECRET_UNREADABLE')
+    expect(fault.message).toContain(`open.psk is open to others (mode 0${mode.toString(8)})`)
+    expect(fault.hint).toBe(`run: chmod 600 ${join(folder, 'open.psk')}`)
+  })
 
   test('a private key that others can read is refused, a public key is not', () => {
     write('open.key', privateKeyToPem(own), 0o644)

@@ -210,3 +210,32 @@ test('what a peer writes is printable before it reaches anybody', () => {
 test('endpoints as text', () => {
   expect(formatEndpoint({ family: 6, address: '2001:db8::1', port: 4500 })).toBe('[2001:db8::1]:4500')
 })
+
+describe('a retry of the endpoint', () => {
+  const remoteOf = () => path.remote
+
+  test('is an attempt like the first, told when it begins', () => {
+    peers.connecting('office', path.remote, 0)
+    peers.handle(closed('no-response', 'silent', 5000), 1000)
+    peers.retriesBegin(4999, remoteOf)
+    expect(events.filter((event) => event.kind === 'peer-connecting')).toHaveLength(1)
+    peers.retriesBegin(5000, remoteOf)
+    peers.retriesBegin(6000, remoteOf)
+    expect(events.filter((event) => event.kind === 'peer-connecting').at(-1)).toEqual({
+      kind: 'peer-connecting',
+      peer: 'office',
+      remote: '192.0.2.2:4500',
+      attempt: 2,
+    })
+    expect(record()).toMatchObject({ attempt: 2, attemptStartedAt: 5000 })
+    expect(peers.stateOf(record(), false, 6000)).toBe('connecting')
+  })
+
+  test('is not told when the peer has called in the meantime', () => {
+    peers.connecting('office', path.remote, 0)
+    peers.handle(closed('no-response', 'silent', 5000), 1000)
+    peers.handle({ kind: 'ike-sa-established', ikeSaId: 2, peer: 'office' } as IkeEvent, 2000)
+    peers.retriesBegin(5000, remoteOf)
+    expect(events.filter((event) => event.kind === 'peer-connecting')).toHaveLength(1)
+  })
+})
