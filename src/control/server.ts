@@ -66,8 +66,11 @@ export class ControlServer {
     const early = `${path}.new`
     removeFile(early)
     await new Promise<void>((resolve, reject) => {
-      control.#server.once('error', (error) => reject(failed(path, error)))
+      // Stays: a connection that cannot be accepted later is no reason to end.
+      control.#server.on('error', (error) => reject(failed(path, error)))
+      const before = process.umask(0o177)
       control.#server.listen(early, () => resolve())
+      process.umask(before)
     })
     try {
       chmodSync(early, 0o600)

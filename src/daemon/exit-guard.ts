@@ -1,10 +1,10 @@
 /**
- * The process's ends: signals, uncaught errors, exit. The first SIGINT, SIGTERM or SIGHUP asks for an orderly stop, the
- * second one cleans up at once; an uncaught error cleans up and exits with 1. Nothing here is asynchronous.
+ * The process's ends: signals, uncaught errors, exit. The first SIGINT, SIGTERM, SIGHUP or SIGQUIT (whose default dumps a
+ * core, with keys in it) asks for an orderly stop, the second one cleans up at once; an uncaught error cleans up and exits with 1. Nothing here is asynchronous.
  */
 import type { Logger } from '../env.ts'
 
-const SIGNALS = { SIGINT: 2, SIGTERM: 15, SIGHUP: 1 } as const
+const SIGNALS = { SIGINT: 2, SIGTERM: 15, SIGHUP: 1, SIGQUIT: 3 } as const
 
 export interface ExitGuardOptions {
   readonly logger: Logger

@@ -33,7 +33,8 @@ export async function setUpNetwork(context: NetworkContext): Promise<void> {
   // A name server behind a tunnel that needs the name server would never answer.
   if (addresses.unresolved.length > 0 && host.coversNameServers()) {
     const names = addresses.unresolved.join(', ')
-    reporter.warn('ROUTES_HELD', `no routes until ${names} can be resolved: they would cover the name servers`)
+    const text = `no routes yet, so traffic for the tunnels goes its old way: they would cover the name servers, and the address of ${names} is not known`
+    reporter.warn('ROUTES_HELD', text, 'with an IP address for the peer, routes stand from the start')
   } else await installRoutes(context)
   const prefixes = host.routes.plan.routes.map((route) => route.prefix)
   reporter.step('routes', `${prefixes.join(' ')}, mtu ${host.tun.mtu}`, beganRoutes)

@@ -2,6 +2,7 @@
  * Names to addresses, through the system's resolver (hosts file, nsswitch), without holding the main thread. Addresses are
  * returned as they are. Names are asked anew at every attempt, so a peer that moved is found again.
  */
+import type { LookupAddress } from 'node:dns'
 import { lookup } from 'node:dns/promises'
 import { isIP, SocketAddress } from 'node:net'
 
@@ -48,9 +49,25 @@ export async function resolveHost(
   }
 }
 
+/**
+ * Lookups that the system still works on, by name. Each holds a thread for as long as the name servers are silent, so a
+ * name that is asked again meanwhile waits for the same answer.
+ */
+const pending = new Map<string, Promise<LookupAddress[]>>()
+
+function lookUp(host: string): Promise<LookupAddress[]> {
+  const running = pending.get(host)
+  if (running !== undefined) return running
+  const started = lookup(host, { all: true, verbatim: true })
+  pending.set(host, started)
+  const done = () => void pending.delete(host)
+  started.then(done, done)
+  return started
+}
+
 async function ask(host: string, families: readonly (4 | 6)[]): Promise<Resolution> {
   try {
-    const answers = await lookup(host, { all: true, verbatim: true })
+    const answers = await lookUp(host)
     const addresses = answers
       .map(({ family, address }) => ({
         family: family === 6 ? (6 as const) : (4 as const),
