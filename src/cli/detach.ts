@@ -63,7 +63,8 @@ function openLog(file: string, runDir: string): number {
 function follow(child: ChildProcess, options: UpOptions): Promise<void> {
   return new Promise((resolve, reject) => {
     const progress = new Progress()
-    let reporter: Reporter = terminalReporter(options, '')
+    const { json = false } = options
+    let reporter: Reporter = terminalReporter({ json, howToStop: '' })
     let timer: NodeJS.Timeout | undefined
     const settle = () => {
       clearTimeout(timer)
@@ -80,7 +81,7 @@ function follow(child: ChildProcess, options: UpOptions): Promise<void> {
       const message = raw as ChildMessage
       if (message.kind === 'expect') {
         progress.expect(message.name, message.tunnels)
-        reporter = terminalReporter(options, `tsvpn down ${message.name} takes it down.`)
+        reporter = terminalReporter({ json, howToStop: `tsvpn down ${message.name} takes it down.` })
       } else if (message.kind === 'error') {
         settle()
         reject(toError(message.error))

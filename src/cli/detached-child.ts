@@ -1,7 +1,8 @@
 /** The daemon's side of `tsvpn up --detach`: what happens goes over an IPC channel to the command that waits (detach.ts). */
 import type { Config } from '../config/types.ts'
 import type { DaemonEvent } from '../control/api.ts'
-import type { JsonError } from './io.ts'
+import { type JsonError, tell } from './io.ts'
+import { UpView } from './render-up.ts'
 import type { Reporter } from './up.ts'
 
 /** Set for the child by detach.ts. */
@@ -22,7 +23,12 @@ export function parentReporter(config: Config): Reporter {
     peer.tunnels.filter((tunnel) => tunnel.start === 'up').map((tunnel) => `${peer.name}/${tunnel.name}`),
   )
   void sendToParent({ kind: 'expect', name: config.interface.name, tunnels })
-  return (event) => void sendToParent({ kind: 'event', event })
+  // The streams of this process are its log file: what happens after the command has gone stands there, with its date.
+  const view = new UpView({ color: false, howToStop: '' })
+  return (event) => {
+    for (const line of view.lines(event, new Date().toISOString())) tell(line)
+    void sendToParent({ kind: 'event', event })
+  }
 }
 
 /** Resolves when it is written. Does nothing once the parent is gone: from then on the daemon is on its own. */

@@ -77,7 +77,7 @@ function renderPeer(peer: PeerStatus, style: Style): string[] {
     lines.push(field('next try', peer.nextAttemptInMs < 1 ? 'now' : `in ${formatMs(peer.nextAttemptInMs)}`))
   if (peer.lastError !== null && peer.lastError !== peer.reason) lines.push(field('last error', peer.lastError))
   for (const sa of peer.ikeSas) lines.push(...renderIkeSa(sa))
-  for (const tunnel of peer.tunnels) lines.push(...renderTunnel(tunnel, style))
+  for (const tunnel of peer.tunnels) lines.push(...renderTunnel(tunnel, peer.state === 'up' ? null : reason, style))
   return lines
 }
 
@@ -107,10 +107,12 @@ function natText({ behindNat, remote }: IkeSaStatus): string {
 }
 const NATT_PORT = 4500
 
-function renderTunnel(tunnel: TunnelStatus, style: Style): string[] {
+/** @param told why its peer is not up: not said again */
+function renderTunnel(tunnel: TunnelStatus, told: string | null, style: Style): string[] {
   const selectors = `${shortList(tunnel.local)} ↔ ${shortList(tunnel.remote)}`
   const lines = [field('tunnel', `${tunnel.name} ${state(tunnel.state, style)}: ${selectors}`)]
-  if (tunnel.state !== 'up' && tunnel.reason !== null) lines.push(field('', `not up: ${tunnel.reason}`))
+  if (tunnel.state !== 'up' && tunnel.reason !== null && tunnel.reason !== told)
+    lines.push(field('', `not up: ${tunnel.reason}`))
   if (tunnel.sa !== null) {
     const { suite, ageMs, inboundSpi, outboundSpi } = tunnel.sa
     lines.push(field('', `${suite}, ${formatMs(ageMs)} old, SPI in ${inboundSpi}, out ${outboundSpi}`))

@@ -9,6 +9,8 @@ import { formatMs, printableDeep, type Style, shortList, tint } from './format.t
 export interface UpViewOptions extends Style {
   /** Says how to end it: with Ctrl-C, or with a command when detached. */
   readonly howToStop: string
+  /** Peers that call us: after the start there is nothing to see until they do. */
+  readonly awaited?: readonly string[]
 }
 
 /** Width of the text before the duration of a step. */
@@ -41,7 +43,7 @@ export class UpView {
       case 'step':
         return [this.#step(event)]
       case 'started':
-        return []
+        return this.#waiting(event)
       case 'peer-connecting':
         return event.attempt > 1 ? [this.#later(clock, 'dim', '·', `${event.peer}: trying ${event.remote} again`)] : []
       case 'peer-up':
@@ -76,6 +78,20 @@ export class UpView {
     return `${tint(this.#options, 'green', '✓')} ${text.padEnd(STEP_WIDTH)} ${tint(this.#options, 'dim', duration)}`
   }
 
+  #waiting(event: EventOf<'started'>): string[] {
+    const { awaited = [] } = this.#options
+    if (awaited.length === 0) return []
+    return [`${event.interface} waits for ${shortList(awaited)} to call.${this.#howToStop()}`]
+  }
+
+  /** Said once. */
+  #howToStop(): string {
+    const { howToStop } = this.#options
+    if (this.#toldHowToStop || howToStop === '') return ''
+    this.#toldHowToStop = true
+    return ` ${howToStop}`
+  }
+
   #up(event: EventOf<'peer-up'>, clock: string): string[] {
     const key = `${event.peer}/${event.tunnel}`
     const again = this.#seenUp.has(key)
@@ -88,10 +104,7 @@ export class UpView {
     const sentence = `is up${again ? ' again' : ''}: ${between} via ${withoutPort(event.endpoint)}, ${event.suite}${took}.`
     const line = `${tint(this.#options, 'bold', tunnelName(event))} ${sentence}`
     if (again) return [`${stamp(clock)}${line}`]
-    const { howToStop } = this.#options
-    const hint = this.#toldHowToStop || howToStop === '' ? '' : ` ${howToStop}`
-    this.#toldHowToStop = true
-    return [`${line}${hint}`]
+    return [`${line}${this.#howToStop()}`]
   }
 
   #later(clock: string, color: 'dim' | 'red' | 'yellow', sign: string, text: string): string {

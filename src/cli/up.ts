@@ -8,7 +8,7 @@ import { isDetachedChild, parentReporter, sendToParent } from './detached-child.
 import { EXIT, print, styleOf, tell, toJsonError } from './io.ts'
 import type { UpOptions } from './options.ts'
 import { PatientOutput } from './patient-output.ts'
-import { UpView } from './render-up.ts'
+import { UpView, type UpViewOptions } from './render-up.ts'
 
 /** Longest wait at the end for a terminal that takes no text, milliseconds. */
 const FLUSH_MS = 1_000
@@ -24,7 +24,10 @@ export async function up(file: string | undefined, options: UpOptions): Promise<
     const howToStop = process.stdout.isTTY ? 'Ctrl-C takes it down.' : ''
     const output = new PatientOutput()
     try {
-      await run(loadConfig(path), options, terminalReporter(options, howToStop, output), output.err)
+      const config = loadConfig(path)
+      const awaited = config.peers.filter((peer) => peer.address.kind === 'any').map((peer) => peer.name)
+      const { json = false } = options
+      await run(config, options, terminalReporter({ json, howToStop, awaited }, output), output.err)
     } finally {
       await output.flush(FLUSH_MS)
     }
@@ -64,17 +67,13 @@ async function run(
   if (reason.kind === 'failed') process.exitCode = EXIT.failed
 }
 
-/**
- * @param howToStop said once, when the first tunnel is up
- * @param output where lines go; default this process's streams, which wait for their readers
- */
+/** @param output where lines go; default this process's streams, which wait for their readers */
 export function terminalReporter(
-  options: { readonly json?: boolean },
-  howToStop: string,
+  options: { readonly json?: boolean } & Omit<UpViewOptions, 'color'>,
   output: Pick<PatientOutput, 'out' | 'err'> = { out: print, err: tell },
 ): Reporter {
   if (options.json === true) return (event) => output.out(JSON.stringify(event))
-  const view = new UpView({ ...styleOf(process.stdout), howToStop })
+  const view = new UpView({ ...options, ...styleOf(process.stdout) })
   let isStarted = false
   return (event) => {
     const lines = view.lines(event, isStarted ? new Date().toTimeString().slice(0, 8) : '')

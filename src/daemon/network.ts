@@ -33,11 +33,11 @@ export async function setUpNetwork(context: NetworkContext): Promise<void> {
   // A name server behind a tunnel that needs the name server would never answer.
   if (addresses.unresolved.length > 0 && host.coversNameServers()) {
     const names = addresses.unresolved.join(', ')
-    const text = `no routes yet, so traffic for the tunnels goes its old way: they would cover the name servers, and the address of ${names} is not known`
-    reporter.warn('ROUTES_HELD', text, 'with an IP address for the peer, routes stand from the start')
+    const text = `routes wait for the address of ${names}, since they would cover the name servers; until then nothing is tunnelled`
+    reporter.warn('ROUTES_HELD', text, 'give the peer by its IP address, and routes stand from the start')
   } else await installRoutes(context)
   const prefixes = host.routes.plan.routes.map((route) => route.prefix)
-  reporter.step('routes', `${prefixes.join(' ')}, mtu ${host.tun.mtu}`, beganRoutes)
+  reporter.step('routes', `${prefixes.join(' ') || 'none yet'}, mtu ${host.tun.mtu}`, beganRoutes)
 }
 
 /** @throws TsvpnError */

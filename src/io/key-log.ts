@@ -1,6 +1,9 @@
 /** Appends lines to a key-log file that only its owner can read. What the lines mean is the caller's business. */
-import { closeSync, fchmodSync, fstatSync, openSync, writeSync } from 'node:fs'
+import { closeSync, constants, fchmodSync, fstatSync, openSync, writeSync } from 'node:fs'
 import { TsvpnError } from '../errors.ts'
+
+/** Appends; never through a link, which in a folder like /tmp may be somebody else's; never waits for a FIFO's reader. */
+const FLAGS = constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | constants.O_NOFOLLOW | constants.O_NONBLOCK
 
 export class KeyLogFile {
   readonly path: string
@@ -11,10 +14,13 @@ export class KeyLogFile {
   constructor(path: string) {
     this.path = path
     try {
-      this.#fd = openSync(path, 'a', 0o600)
+      this.#fd = openSync(path, FLAGS, 0o600)
     } catch (error) {
-      throw new TsvpnError('TSVPN_SYSTEM', `key-log file ${path} cannot be written: ${(error as Error).message}`, {
+      const isLink = (error as NodeJS.ErrnoException).code === 'ELOOP'
+      const reason = isLink ? 'expected an ordinary file, found a link' : (error as Error).message
+      throw new TsvpnError('TSVPN_SYSTEM', `key-log file ${path} cannot be written: ${reason}`, {
         cause: error,
+        hint: 'name a file that does not exist yet',
       })
     }
     const stat = fstatSync(this.#fd)

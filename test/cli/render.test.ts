@@ -31,6 +31,14 @@ const noAnswer: DaemonEvent = {
 describe('up', () => {
   const view = (howToStop = 'Ctrl-C takes it down.') => new UpView({ ...PLAIN, howToStop })
 
+  test('who is called, not calling, is told that it waits', () => {
+    const started: DaemonEvent = { kind: 'started', interface: 'tsvpn0', pid: 7, ms: 90 }
+    const gateway = new UpView({ ...PLAIN, howToStop: 'Ctrl-C takes it down.', awaited: ['anna', 'ben'] })
+    expect(gateway.lines(started)).toEqual(['tsvpn0 waits for anna, ben to call. Ctrl-C takes it down.'])
+    expect(gateway.lines(peerUp).join()).not.toContain('Ctrl-C')
+    expect(view().lines(started)).toEqual([])
+  })
+
   test('a start, a silence, a return and an end', () => {
     const v = view()
     const events: DaemonEvent[] = [

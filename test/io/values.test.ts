@@ -84,6 +84,12 @@ describe('KeyLogFile', () => {
     const path = join(folder, 'link')
     symlinkSync('/dev/null', path)
     expect(() => new KeyLogFile(path)).toThrow(/ordinary file/)
+    // Not even to one of ours: in a folder like /tmp somebody else may have made the link.
+    const target = join(folder, 'target')
+    writeFileSync(target, 'kept')
+    symlinkSync(target, join(folder, 'planted'))
+    expect(() => new KeyLogFile(join(folder, 'planted'))).toThrow(/found a link/)
+    expect(readFileSync(target, 'utf8')).toBe('kept')
   })
 })
 
