@@ -1,4 +1,6 @@
 // Ranges to prefixes, and the hash tables over them. Runs under the database's lock: exclusive to change, shared to find.
+// An entry stands for one remote prefix and not for each pair with a local selector: a peer may ask for 64 ranges against
+// 64, and while half a million entries are made every shard waits.
 #include "policy_index.h"
 
 #include <algorithm>
@@ -52,8 +54,11 @@ int rangeBits(const Selector& s) {
   return low == 0 ? 0 : 64 - __builtin_clzll(low);
 }
 
+constexpr int kNoRank = 1 << 30;
+
 bool anyPort(const Selector& s) { return s.startPort == 0 && s.endPort == 0xffff; }
 
+/** Smaller is more specific: local range, then protocol, then ports. */
 int rankOf(const Selector& local, const Selector& remote) {
   const bool anyProtocol = local.protocol == 0 && remote.protocol == 0;
   return rangeBits(local) * 4 + (anyProtocol ? 2 : 0) + (anyPort(local) && anyPort(remote) ? 1 : 0);
@@ -65,20 +70,21 @@ void PolicyIndex::insert(Policy* policy) {
   for (const Selector& remote : policy->remote) {
     Family& f = family(remote.family);
     const int width = remote.family == 4 ? 32 : 128;
+    Entry entry{policy, &remote, kNoRank, ++age_};
     for (const Selector& local : policy->local) {
-      if (local.family != remote.family) continue;
-      const Entry entry{policy, &remote, &local, rankOf(local, remote)};
-      eachPrefix(remote, [&](const Address& prefix, int freeBits) {
-        const int length = width - freeBits;
-        if (f.byLength[length].empty()) {
-          f.lengths.insert(std::lower_bound(f.lengths.begin(), f.lengths.end(), length, std::greater<int>()), length);
-        }
-        std::vector<Entry>& bucket = f.byLength[length][prefix];
-        const auto place = std::upper_bound(bucket.begin(), bucket.end(), entry,
-                                            [](const Entry& a, const Entry& b) { return a.rank < b.rank; });
-        bucket.insert(place, entry);
-      });
+      if (local.family == remote.family) entry.rank = std::min(entry.rank, rankOf(local, remote));
     }
+    if (entry.rank == kNoRank) continue;
+    eachPrefix(remote, [&](const Address& prefix, int freeBits) {
+      const int length = width - freeBits;
+      if (f.byLength[length].empty()) {
+        f.lengths.insert(std::lower_bound(f.lengths.begin(), f.lengths.end(), length, std::greater<int>()), length);
+      }
+      std::vector<Entry>& bucket = f.byLength[length][prefix];
+      const auto place = std::upper_bound(bucket.begin(), bucket.end(), entry,
+                                          [](const Entry& a, const Entry& b) { return a.rank < b.rank; });
+      bucket.insert(place, entry);
+    });
   }
 }
 
@@ -106,12 +112,20 @@ Policy* PolicyIndex::find(const InnerPacket& packet) const {
   for (const int length : f.lengths) {
     const auto at = f.byLength[length].find(maskTo(packet.destination, width - length));
     if (at == f.byLength[length].end()) continue;
+    const Entry* best = nullptr;
+    int bestRank = kNoRank;
     for (const Entry& entry : at->second) {
-      if (selectorMatches(*entry.local, packet, packet.source, packet.sourcePort) &&
-          selectorMatches(*entry.remote, packet, packet.destination, packet.destinationPort)) {
-        return entry.policy;
+      if (entry.rank > bestRank) break;
+      if (!selectorMatches(*entry.remote, packet, packet.destination, packet.destinationPort)) continue;
+      for (const Selector& local : entry.policy->local) {
+        if (!selectorMatches(local, packet, packet.source, packet.sourcePort)) continue;
+        const int rank = rankOf(local, *entry.remote);
+        if (rank > bestRank || (rank == bestRank && entry.age > best->age)) continue;
+        best = &entry;
+        bestRank = rank;
       }
     }
+    if (best != nullptr) return best->policy;
   }
   return nullptr;
 }

@@ -32,9 +32,10 @@ class PolicyIndex {
   struct Entry {
     Policy* policy;
     const Selector* remote;
-    const Selector* local;
-    /** Smaller is more specific: local range, then protocol, then ports, then age. */
+    /** Of the policy's most specific local selector, see rankOf: nothing of this entry ranks better. */
     int rank;
+    /** Among equals the older one wins. */
+    uint64_t age;
   };
   struct AddressHash {
     size_t operator()(const Address& a) const {
@@ -50,6 +51,7 @@ class PolicyIndex {
 
   Family& family(uint8_t f) { return f == 4 ? v4_ : v6_; }
   Family v4_, v6_;
+  uint64_t age_ = 0;
 };
 
 }  // namespace tsvpn
