@@ -131,14 +131,40 @@ napi_value makeBigUint(napi_env env, uint64_t value) {
   return result;
 }
 
-napi_value makeCounters(napi_env env, const Counters& counters, uint64_t sequence) {
+/** Values of one moment. Taken under the locks; JavaScript, whose garbage collector may take its time, sees only this. */
+struct Snapshot {
+  uint64_t packets, bytes, lastMs, sequence;
+};
+
+Snapshot snapshotOf(const Counters& counters, uint64_t sequence) {
+  return {counters.packets.load(std::memory_order_relaxed), counters.bytes.load(std::memory_order_relaxed),
+          counters.lastMs.load(std::memory_order_relaxed), sequence};
+}
+
+bool snapshotInbound(uint32_t spi, Snapshot* out) {
+  SharedLock guard;
+  SaInbound* sa = sadb().inbound(spi);
+  if (sa == nullptr) return false;
+  std::lock_guard<std::mutex> window(sa->lock);
+  *out = snapshotOf(sa->counters, sa->window.top());
+  return true;
+}
+
+bool snapshotOutbound(int64_t handle, Snapshot* out) {
+  SharedLock guard;
+  SaOutbound* sa = sadb().outbound(handle);
+  if (sa == nullptr) return false;
+  *out = snapshotOf(sa->counters, sa->sequence.load(std::memory_order_relaxed));
+  return true;
+}
+
+napi_value makeCounters(napi_env env, const Snapshot& s) {
   napi_value result;
-  napi_create_object(env, &result);
-  setProperty(env, result, "packets", makeBigUint(env, counters.packets.load(std::memory_order_relaxed)));
-  setProperty(env, result, "bytes", makeBigUint(env, counters.bytes.load(std::memory_order_relaxed)));
-  setProperty(env, result, "lastMs",
-              makeNumber(env, static_cast<double>(counters.lastMs.load(std::memory_order_relaxed))));
-  setProperty(env, result, "sequence", makeBigUint(env, sequence));
+  if (napi_create_object(env, &result) != napi_ok) return nullptr;
+  setProperty(env, result, "packets", makeBigUint(env, s.packets));
+  setProperty(env, result, "bytes", makeBigUint(env, s.bytes));
+  setProperty(env, result, "lastMs", makeNumber(env, static_cast<double>(s.lastMs)));
+  setProperty(env, result, "sequence", makeBigUint(env, s.sequence));
   return result;
 }
 
@@ -146,27 +172,22 @@ napi_value inboundCounters(napi_env env, napi_callback_info info) {
   Call call(env, info);
   int64_t spi;
   if (!readNumber(env, call.argument[0], "spi", 0, 0xffffffff, &spi)) return nullptr;
-  SharedLock guard;
-  SaInbound* sa = sadb().inbound(static_cast<uint32_t>(spi));
-  if (sa == nullptr) return nullptr;
-  std::lock_guard<std::mutex> window(sa->lock);
-  return makeCounters(env, sa->counters, sa->window.top());
+  Snapshot snapshot;
+  return snapshotInbound(static_cast<uint32_t>(spi), &snapshot) ? makeCounters(env, snapshot) : nullptr;
 }
 
 napi_value outboundCounters(napi_env env, napi_callback_info info) {
   Call call(env, info);
   int64_t handle;
   if (!readHandle(env, call.argument[0], "handle", &handle)) return nullptr;
-  SharedLock guard;
-  SaOutbound* sa = sadb().outbound(handle);
-  if (sa == nullptr) return nullptr;
-  return makeCounters(env, sa->counters, sa->sequence.load(std::memory_order_relaxed));
+  Snapshot snapshot;
+  return snapshotOutbound(handle, &snapshot) ? makeCounters(env, snapshot) : nullptr;
 }
 
 napi_value dropCounters(napi_env env, napi_callback_info) {
   void* memory = nullptr;
   napi_value buffer, array;
-  napi_create_arraybuffer(env, kDropCount * sizeof(uint64_t), &memory, &buffer);
+  if (napi_create_arraybuffer(env, kDropCount * sizeof(uint64_t), &memory, &buffer) != napi_ok) return nullptr;
   uint64_t* out = static_cast<uint64_t*>(memory);
   for (size_t i = 0; i < kDropCount; ++i) out[i] = g_drops[i].load(std::memory_order_relaxed);
   napi_create_typedarray(env, napi_biguint64_array, kDropCount, buffer, 0, &array);
