@@ -151,21 +151,40 @@ struct LoopObject {
   }
 };
 
-template <class Object>
+// Random numbers that tell the handles of the two classes, so that a method borrowed from one never reads the other.
+template <class Native>
+constexpr napi_type_tag kTag{};
+template <>
+constexpr napi_type_tag kTag<Shard>{0x5f0a2c1be84d4f3du, 0x9a77c6d1f2340e88u};
+template <>
+constexpr napi_type_tag kTag<IkeSocket>{0x1d84b3e6075f4a29u, 0xb60e91d84c7afd15u};
+
+/** @returns what the handle `this` stands for, or null after throwing */
+template <class Native>
+LoopObject<Native>* unwrap(const Call& call, const char* method) {
+  void* data = nullptr;
+  bool ours = false;
+  if (typeIs(call.env, call.self, napi_object) &&
+      napi_check_object_type_tag(call.env, call.self, &kTag<Native>, &ours) == napi_ok && ours &&
+      napi_unwrap(call.env, call.self, &data) == napi_ok) {
+    return static_cast<LoopObject<Native>*>(data);
+  }
+  throwType(call.env, std::string(method) + ": called on something else");
+  return nullptr;
+}
+
+template <class Native>
 napi_value closeMethod(napi_env env, napi_callback_info info) {
   Call call(env, info);
-  void* data = nullptr;
-  if (napi_unwrap(env, call.self, &data) != napi_ok || data == nullptr) {
-    throwType(env, "close: called on something else");
-    return nullptr;
-  }
-  static_cast<Object*>(data)->close();
+  LoopObject<Native>* object = unwrap<Native>(call, "close");
+  if (object != nullptr) object->close();
   return nullptr;
 }
 
 /** Puts the object on this thread's loop and makes its JavaScript handle. Consumes `object`, also on failure. */
-template <class Object>
-napi_value start(napi_env env, Object* object, napi_value onEvent, const Method* methods, size_t count) {
+template <class Native>
+napi_value start(napi_env env, LoopObject<Native>* object, napi_value onEvent, const Method* methods, size_t count) {
+  using Object = LoopObject<Native>;
   uv_loop_t* loop = nullptr;
   napi_get_uv_event_loop(env, &loop);
   napi_create_reference(env, onEvent, 1, &object->callback);
@@ -182,6 +201,7 @@ napi_value start(napi_env env, Object* object, napi_value onEvent, const Method*
   napi_value handle;
   napi_create_object(env, &handle);
   addMethods(env, handle, methods, count);
+  napi_type_tag_object(env, handle, &kTag<Native>);
   napi_wrap(
       env, handle, object, [](napi_env, void* data, void*) { static_cast<Object*>(data)->release(); }, nullptr,
       nullptr);
@@ -276,7 +296,7 @@ napi_value shard(napi_env env, napi_callback_info info) {
         self->call(1, &argument);
       },
       object);
-  constexpr Method kMethods[] = {{"close", closeMethod<ShardObject>}};
+  constexpr Method kMethods[] = {{"close", closeMethod<Shard>}};
   return start(env, object, onEvent, kMethods, 1);
 }
 
@@ -297,12 +317,8 @@ void onDatagram(void* context, const IkeSocket::Datagram& d) {
 
 napi_value ikeSend(napi_env env, napi_callback_info info) {
   Call call(env, info);
-  void* data = nullptr;
-  if (napi_unwrap(env, call.self, &data) != napi_ok || data == nullptr) {
-    throwType(env, "send: called on something else");
-    return nullptr;
-  }
-  auto* object = static_cast<IkeObject*>(data);
+  IkeObject* object = unwrap<IkeSocket>(call, "send");
+  if (object == nullptr) return nullptr;
   Bytes bytes;
   UdpPath path;
   path.family = object->native == nullptr ? 4 : object->native->family();
@@ -331,7 +347,7 @@ napi_value ikeSocket(napi_env env, napi_callback_info info) {
   }
   auto* object = new IkeObject(env);
   object->native = std::make_unique<IkeSocket>(fd, static_cast<uint8_t>(family), onDatagram, object);
-  constexpr Method kMethods[] = {{"send", ikeSend}, {"close", closeMethod<IkeObject>}};
+  constexpr Method kMethods[] = {{"send", ikeSend}, {"close", closeMethod<IkeSocket>}};
   return start(env, object, call.argument[2], kMethods, 2);
 }
 

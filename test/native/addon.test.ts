@@ -236,6 +236,7 @@ describe.skipIf(!built)('IKE socket', () => {
       { length: 504, ...peer },
     ])
     expect((native.dropCounters()[DROP_REASONS.indexOf('malformedEsp')] ?? 0n) - before).toBe(3n)
+    expect(() => socket.close.call({})).toThrow(new TypeError('close: called on something else'))
     socket.close()
     socket.close()
     expect(socket.send(octets(50, 1), '', '127.0.0.1', 9)).toBe('EBADF')
