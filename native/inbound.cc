@@ -148,9 +148,9 @@ void Inbound::checkSource(SaInbound& sa, const SocketAddress& from, uint64_t now
   if (sameRemote(sa.source, from)) return;
   const int64_t now = static_cast<int64_t>(nowMs);
   if (now - sa.movedMs < kMovedIntervalMs) return;
+  if (!events_.push({ShardEvent::Type::endpointMoved, sa.spi, from})) return;
   sa.movedMs = now;
   sa.source = from;
-  events_.push({ShardEvent::Type::endpointMoved, sa.spi, from});
 }
 
 void Inbound::writeTun(void* self, const iovec* parts, int count, uint32_t packets) {

@@ -22,6 +22,8 @@ constexpr size_t kMaxPacket = 65536;
 constexpr size_t kPacketOffset = 64;
 constexpr size_t kMaxDatagram = 65507;
 constexpr uint64_t kAcquireIntervalMs = 1000;
+// Implementation: so many refusals in a row are no longer about packets.
+constexpr int kMaxRefused = 256;
 
 uint8_t nextHeaderOf(uint8_t family) { return family == 4 ? kNextIpv4 : kNextIpv6; }
 
@@ -59,8 +61,16 @@ bool Outbound::batch(uint64_t nowMs) {
 ssize_t Outbound::readTun(uint8_t* to) {
   for (;;) {
     const ssize_t n = read(tunFd_, to, kVnetHeader + kMaxPacket);
-    if (n >= 0) return n;
+    if (n >= 0) {
+      refused_ = 0;
+      return n;
+    }
     if (errno == EINTR) continue;
+    // tun_put_user in Linux: a packet whose GSO type fits no vnet header is thrown away with EINVAL; the device is well.
+    if (errno == EINVAL && ++refused_ < kMaxRefused) {
+      countDrop(Drop::malformedInner);
+      continue;
+    }
     if (errno != EAGAIN) failure_ = errno;
     return 0;
   }
@@ -143,7 +153,7 @@ void Outbound::seal(SaOutbound& sa, const SuperPacket& super, uint8_t nextHeader
     }
   }
   if (sealed != 0) sa.counters.add(sealed, bytes, nowMs);
-  if (sa.softLimitReached()) events_.push({ShardEvent::Type::softLimit, sa.handle, {}});
+  if (sa.softLimitReached() && !events_.push({ShardEvent::Type::softLimit, sa.handle, {}})) sa.softLimitRaised = false;
 }
 
 void Outbound::writeIv(uint8_t* iv, const CipherShape& shape, uint64_t sequence) {
@@ -164,9 +174,8 @@ void Outbound::acquire(Policy& policy, uint64_t nowMs) {
   int64_t last = policy.lastAcquireMs.load(std::memory_order_relaxed);
   const int64_t now = static_cast<int64_t>(nowMs);
   if (now - last < static_cast<int64_t>(kAcquireIntervalMs)) return;
-  if (policy.lastAcquireMs.compare_exchange_strong(last, now, std::memory_order_relaxed)) {
-    events_.push({ShardEvent::Type::acquire, policy.id, {}});
-  }
+  if (!policy.lastAcquireMs.compare_exchange_strong(last, now, std::memory_order_relaxed)) return;
+  if (!events_.push({ShardEvent::Type::acquire, policy.id, {}})) policy.lastAcquireMs = last;
 }
 
 }  // namespace tsvpn

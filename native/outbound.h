@@ -48,7 +48,7 @@ class Outbound {
   const int tunFd_;
   Transmitter& transmitter_;
   EventQueue& events_;
-  int failure_ = 0;
+  int failure_ = 0, refused_ = 0;
   std::unique_ptr<uint8_t[]> buffer_;
   std::unique_ptr<Flow[]> flows_;
   uint8_t ivPool_[kIvPool];

@@ -51,7 +51,7 @@ void Shard::resume(uv_poll_t* handle) {
   if (tun ? tunFailed_ : udpFailed_) return;
   if (!tun && !clearSocketError(sockets_[handle - udpPoll_].fd)) {
     udpFailed_ = true;
-    events_.push({ShardEvent::Type::failedUdp, EBADF, {}});
+    events_.pushFailure(ShardEvent::Type::failedUdp, EBADF);
     deliverEvents();
     return;
   }
@@ -77,12 +77,12 @@ void Shard::reportFailures() {
   if (tun != 0 && !tunFailed_) {
     tunFailed_ = true;
     uv_poll_stop(&tunPoll_);
-    events_.push({ShardEvent::Type::failedTun, tun, {}});
+    events_.pushFailure(ShardEvent::Type::failedTun, tun);
   }
   if (inbound_.udpFailure() != 0 && !udpFailed_) {
     udpFailed_ = true;
     for (int i = 0; i < socketCount_; ++i) uv_poll_stop(&udpPoll_[i]);
-    events_.push({ShardEvent::Type::failedUdp, inbound_.udpFailure(), {}});
+    events_.pushFailure(ShardEvent::Type::failedUdp, inbound_.udpFailure());
   }
 }
 

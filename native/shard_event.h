@@ -16,18 +16,24 @@ struct ShardEvent {
 
 class EventQueue {
  public:
-  /** A full queue drops: every event but `failed` comes again with the next packet. */
-  void push(const ShardEvent& event) {
-    if (count_ < kCapacity) events_[count_++] = event;
+  /** @returns false when there is no room: the caller then leaves its state alone, and the next packet raises it again */
+  [[nodiscard]] bool push(const ShardEvent& event) {
+    if (count_ >= kCapacity) return false;
+    events_[count_++] = event;
+    return true;
+  }
+  /** Once per shard for TUN and once for UDP: their room is kept, for no packet would raise them again. */
+  void pushFailure(ShardEvent::Type type, int error) {
+    if (count_ < kCapacity + kFailures) events_[count_++] = {type, error, {}};
   }
   int count() const { return count_; }
   const ShardEvent& at(int i) const { return events_[i]; }
   void clear() { count_ = 0; }
 
  private:
-  static constexpr int kCapacity = 32;
+  static constexpr int kCapacity = 32, kFailures = 2;
   int count_ = 0;
-  ShardEvent events_[kCapacity];
+  ShardEvent events_[kCapacity + kFailures];
 };
 
 }  // namespace tsvpn

@@ -15,6 +15,8 @@ namespace tsvpn {
 namespace {
 
 constexpr int kMessages = 16;
+// Implementation: errors that are said to be cleared by being reported get so many tries per run; no loop rests on that.
+constexpr uint8_t kRetries = 8;
 constexpr size_t kControl = CMSG_SPACE(sizeof(in6_pktinfo)) + CMSG_SPACE(sizeof(uint16_t));
 
 /** Source address and segment size as control messages. @returns octets used */
@@ -72,7 +74,7 @@ void Transmitter::commit(const UdpPath& path, size_t length) {
     ++last->count;
     last->closed = size < last->segmentSize;
   } else {
-    run_[runs_++] = {path, static_cast<uint32_t>(used_), size, size, 1, false, false};
+    run_[runs_++] = {path, static_cast<uint32_t>(used_), size, size, 1, false, false, 0};
   }
   used_ += length;
   ++packets_;
@@ -138,7 +140,8 @@ bool Transmitter::recover(UdpSocket& socket, Run& run, int error, bool* blocked)
   switch (error) {
     case EINTR:
     case ECONNREFUSED:  // an ICMP error of an earlier datagram, reported once
-      return false;
+      if (++run.retries < kRetries) return false;
+      break;
     case EAGAIN:
       *blocked = true;
       blocked_ = &socket;
@@ -174,7 +177,7 @@ bool Transmitter::sendSingly(UdpSocket& socket, Run& run) {
     msghdr header;
     message.fill(&header, run.path, slab_.get() + run.start, size, 0);
     if (sendmsg(socket.fd, &header, MSG_DONTWAIT) < 0) {
-      if (errno == EINTR || errno == ECONNREFUSED) continue;
+      if ((errno == EINTR || errno == ECONNREFUSED) && ++run.retries < kRetries) continue;
       if (errno == EAGAIN) {
         blocked_ = &socket;
         return false;

@@ -49,6 +49,7 @@ class Transmitter {
     uint32_t segmentSize, count;
     bool closed;  // its last packet was shorter
     bool single;  // send packet by packet
+    uint8_t retries;
   };
 
   UdpSocket* socketFor(const Run& run);

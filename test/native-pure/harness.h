@@ -118,7 +118,8 @@ void runCoalesce(Random random, double seconds);
 void runPolicy(Random random, double seconds);
 void runSadb(Random random, double seconds);
 void runEsp(Random random, double seconds);
-/** False where libcrypto's headers are missing: then runEsp does nothing. */
+void runDatapath(Random random, double seconds);
+/** False where libcrypto's headers are missing: then runEsp and runDatapath do nothing. */
 extern const bool kEspBuilt;
 
 }  // namespace pure
