@@ -26,7 +26,8 @@ export function parentReporter(config: Config): Reporter {
   // The streams of this process are its log file: what happens after the command has gone stands there, with its date.
   const view = new UpView({ color: false, howToStop: '' })
   return (event) => {
-    for (const line of view.lines(event, new Date().toISOString())) tell(line)
+    const stamp = new Date().toISOString()
+    for (const line of view.lines(event)) tell(`${stamp} ${line}`)
     void sendToParent({ kind: 'event', event })
   }
 }

@@ -45,7 +45,9 @@ export class UpView {
       case 'started':
         return this.#waiting(event)
       case 'peer-connecting':
-        return event.attempt > 1 ? [this.#later(clock, 'dim', '·', `${event.peer}: trying ${event.remote} again`)] : []
+        return event.attempt > 1
+          ? [this.#later(clock, 'dim', '·', `${event.peer}: trying ${event.remote}, attempt ${event.attempt}`)]
+          : []
       case 'peer-up':
         return this.#up(event, clock)
       case 'peer-failed':

@@ -13,11 +13,16 @@ export interface NetworkContext {
   readonly reporter: Reporter
 }
 
-/** Resolves names, brings the device up, installs routes unless that would cut off the name servers. */
-export async function setUpNetwork(context: NetworkContext): Promise<void> {
+/**
+ * Resolves names, brings the device up, installs routes unless that would cut off the name servers.
+ * @param interruption returns at once when it comes while names are asked for
+ */
+export async function setUpNetwork(context: NetworkContext, interruption: AbortSignal): Promise<void> {
   const { config, host, addresses, reporter } = context
   const beganResolve = now()
-  await addresses.resolveAll()
+  const interrupted = new Promise<void>((resolve) => interruption.addEventListener('abort', () => resolve()))
+  await Promise.race([addresses.resolveAll(), interrupted])
+  if (interruption.aborted) return
   if (addresses.all.length > 0) reporter.step('resolve', addresses.all.join(' '), beganResolve)
 
   const beganRoutes = now()

@@ -69,6 +69,8 @@ export class RunningDaemon implements Daemon {
   readonly #startedAt = now()
   readonly #peers: Peers
   readonly #parts: Parts = {}
+  /** Ends waiting for names: a start that is to stop does not wait for a silent name server. */
+  readonly #interruption = new AbortController()
   #isUp = false
   #stopRequest: StopReason | undefined
   #stopping: Promise<void> | undefined
@@ -173,7 +175,7 @@ export class RunningDaemon implements Daemon {
     this.#parts.addresses = addresses
     const network = { config: this.#config, host, addresses, reporter }
     const outcomes = await Promise.allSettled([
-      setUpNetwork(network),
+      setUpNetwork(network, this.#interruption.signal),
       this.#startShard(boot, host, sockets),
       this.#createEndpoint(datapath),
       this.#platform.createJobRunner(reporter.logger),
@@ -275,6 +277,7 @@ export class RunningDaemon implements Daemon {
 
   #stop(reason: StopReason): Promise<void> {
     this.#stopRequest ??= reason
+    this.#interruption.abort()
     // While starting, the next checkpoint ends the start.
     if (!this.#isUp) return this.stopped.then(() => {})
     this.#stopping ??= this.#shutDown(this.#stopRequest)

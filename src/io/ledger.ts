@@ -140,7 +140,8 @@ function remove(path: string): void {
 
 const unwritable = (path: string, cause: unknown) => {
   const full = (cause as NodeJS.ErrnoException).code === 'ENOSPC'
-  return new TsvpnError('TSVPN_SYSTEM', `${path} cannot be written: ${(cause as Error).message}`, {
+  const reason = full ? 'the disk is full' : (cause as Error).message
+  return new TsvpnError('TSVPN_SYSTEM', `${path} cannot be written: ${reason}`, {
     cause,
     hint: full ? 'make room there, or choose another folder with --run-dir' : 'choose another folder with --run-dir',
   })

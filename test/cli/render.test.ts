@@ -69,7 +69,7 @@ describe('up', () => {
       '12:03:04 … office does not answer (request sent 2 times)',
       '12:03:04 ! office is down: the peer is silent',
       '12:03:04 ✗ office is not up: 203.0.113.7 does not answer; next attempt in 4.0 s',
-      '12:03:04 · office: trying 203.0.113.7 again',
+      '12:03:04 · office: trying 203.0.113.7, attempt 2',
       '12:03:04 office is up again: 10.1.0.0/16 ↔ 10.2.0.0/16 via 203.0.113.7, aes128gcm16-esn, 4.2 s.',
       '12:03:04 · office moved to 198.51.100.4:6123',
       '12:03:04 ! no IPv6 here',
