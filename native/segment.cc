@@ -46,7 +46,7 @@ bool planSegments(const VnetHeader& header, const InnerPacket& packet, SuperPack
 
   const bool tcp = type == kGsoTcp4 || type == kGsoTcp6;
   if (tcp ? packet.protocol != kProtoTcp : type != kGsoUdp || packet.protocol != kProtoUdp) return false;
-  if (header.gsoSize == 0 || !packet.hasPorts) return false;
+  if (header.gsoSize == 0 || !packet.hasPorts || packet.fragment != Fragment::none) return false;
   // hdr_len is only a hint for forwarded packets: the transport header itself tells.
   uint32_t l4Header = 8;
   if (tcp) {
