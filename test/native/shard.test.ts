@@ -161,6 +161,25 @@ describe.skipIf(missing.length > 0)('two shards', () => {
       expect((sent.outbound as Report).packets).toBeGreaterThan(40_000)
     })
 
+    it('counts what this host refuses to send, rests, and goes on once it may', async () => {
+      const peer = outer === 4 ? '192.0.2.2/32' : '2001:db8::2/128'
+      const ping = () => inA('sh', '-c', 'ping -c 5 -i 0.02 -W 0.3 -s 3000 -q 10.9.0.2 || true')
+      const failed = async () => Number((await a.ask('drops')).sendFailed)
+      ip('-n', A, `-${outer}`, 'route', 'add', 'prohibit', peer)
+      try {
+        expect((await ping()).stdout).toContain(' 0 received')
+        expect(await failed()).toBeGreaterThanOrEqual(15)
+        const { cpu: before } = await a.ask('cpu')
+        await new Promise((resolve) => setTimeout(resolve, 300))
+        expect(Number((await a.ask('cpu')).cpu) - Number(before)).toBeLessThan(100)
+      } finally {
+        ip('-n', A, `-${outer}`, 'route', 'del', 'prohibit', peer)
+      }
+      const total = await failed()
+      expect((await ping()).stdout).toContain(' 5 received')
+      expect(await failed()).toBe(total)
+    })
+
     it('reports once when its device is removed, and stops cleanly', async () => {
       ip('-n', A, 'link', 'del', 'tt0')
       await a.ask('drops')

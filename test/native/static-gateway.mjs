@@ -1,6 +1,6 @@
 // One end of a tunnel with static keys, without IKE: opens TUN and a UDP socket, starts a shard, installs both SAs.
 // Runs inside a network namespace as a child process of shard.test.ts and of the bench. Prints a line of JSON per
-// request on stdin: "counters", "drops", "stop".
+// request on stdin: "counters", "drops", "cpu", "stop".
 import { execFileSync } from 'node:child_process'
 import { createInterface } from 'node:readline'
 
@@ -66,6 +66,8 @@ say({ ready: true, features: tun.features })
 for await (const line of createInterface({ input: process.stdin })) {
   if (line === 'counters') say({ inbound: native.inboundCounters(config.inboundSpi), outbound: native.outboundCounters(1) })
   if (line === 'drops') say(Object.fromEntries(native.dropReasons.map((name, i) => [name, native.dropCounters()[i]])))
+  // Milliseconds of the whole process.
+  if (line === 'cpu') say({ cpu: (process.cpuUsage().user + process.cpuUsage().system) / 1000 })
   if (line === 'stop') break
 }
 await shard.stop()
