@@ -6,11 +6,19 @@ import { getServers } from 'node:dns'
 import { readFileSync } from 'node:fs'
 import type { Config } from '../config/types.ts'
 import { TsvpnError } from '../errors.ts'
+import { installGuard } from '../io/inbound-guard.ts'
 import { Ledger } from '../io/ledger.ts'
 import { DEFAULT_PATH_MTU, type EspOverhead, innerMtu, type OuterPath, pathMtus } from '../io/mtu.ts'
 import type { NativeAddon } from '../io/native.ts'
 import { familyOf, hostAddresses, insideAny, splitPrefix } from '../io/prefix.ts'
-import { pickNumbers, planRoutes, type RouteRequest, Routes, type RoutingNumbers } from '../io/routes.ts'
+import {
+  pickNumbers,
+  planRoutes,
+  type RoutePlan,
+  type RouteRequest,
+  Routes,
+  type RoutingNumbers,
+} from '../io/routes.ts'
 import { loosen, strictDevices } from '../io/rp-filter.ts'
 import { leastMtu, TunDevice } from '../io/tun-device.ts'
 import { hasIpv6, UdpSockets } from '../io/udp.ts'
@@ -126,8 +134,31 @@ export class Host {
   installRoutes(): void {
     if (this.#areRoutesInstalled) return
     this.#areRoutesInstalled = true
+    this.routes.install(this.#planRoutes())
+  }
+
+  /**
+   * Drops what comes in clear and belongs into a tunnel.
+   * @returns why that is not done, undefined when it is. @throws TsvpnError
+   */
+  guardInbound(): Promise<string | undefined> {
+    const { routes, throws } = this.#planRoutes()
+    const local = this.#requests.flatMap((request) => request.local)
+    const { ikePort, nattPort } = this.#config.listen
+    const plan = {
+      device: this.tun.name,
+      remote: routes.map((route) => route.prefix),
+      local,
+      // A local side that is everything exempts nobody.
+      exempt: [...throws.map((route) => route.prefix), ...local.filter((prefix) => splitPrefix(prefix).length > 0)],
+      ports: [ikePort, nattPort],
+    }
+    return installGuard(plan, this.ledger)
+  }
+
+  #planRoutes(): RoutePlan {
     const own = [...this.#config.interface.addresses, ...hostAddresses()].map(({ address }) => address)
-    this.routes.install(planRoutes(this.#requests, own, this.#kernelFamilies))
+    return planRoutes(this.#requests, own, this.#kernelFamilies)
   }
 
   /**

@@ -47,8 +47,15 @@ export async function setUpNetwork(context: NetworkContext, interruption: AbortS
 
 /** @throws TsvpnError */
 export async function installRoutes(context: NetworkContext): Promise<void> {
-  const { config, host, addresses } = context
+  const { config, host, addresses, reporter } = context
+  // Begun first: nft works while the routes are made.
+  const guarded = host.areRoutesInstalled ? undefined : host.guardInbound()
   host.installRoutes()
+  const refusal = await guarded
+  if (refusal !== undefined) {
+    const text = `what arrives in clear from a tunnel's remote network is not dropped: ${refusal}`
+    reporter.warn('INBOUND_GUARD', text, 'install nftables: apt-get install nftables')
+  }
   await Promise.all(addresses.all.map((address) => admitPeer(context, address)))
   if (config.peers.some((peer) => peer.address.kind === 'any')) await admitPeer(context, undefined)
 }

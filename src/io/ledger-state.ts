@@ -41,6 +41,8 @@ export interface LedgerState {
   readonly rules: readonly RuleEntry[]
   readonly throwRoutes: readonly ThrowRoute[]
   readonly sysctls: readonly SysctlEntry[]
+  /** Names of tables of the family inet. */
+  readonly nftTables: readonly string[]
 }
 
 /** The words after `ip rule add` or `ip rule del`: adding and deleting name the same rule. */
@@ -115,6 +117,8 @@ function isState(value: unknown): value is LedgerState {
     ) &&
     Array.isArray(state.throwRoutes) &&
     state.throwRoutes.every((route: Partial<ThrowRoute>) => isFamily(route) && typeof route.prefix === 'string') &&
+    Array.isArray(state.nftTables) &&
+    state.nftTables.every(isTableName) &&
     Array.isArray(state.sysctls) &&
     state.sysctls.every((entry: Partial<SysctlEntry>) => isSysctlPath(entry.path) && typeof entry.before === 'string')
   )
@@ -134,6 +138,10 @@ export function listStates(runDir: string): LedgerState[] {
   const files = listFiles(runDir).filter((file) => file.endsWith('.state.json'))
   return files.flatMap((file) => readState(join(runDir, file)) ?? [])
 }
+
+/** Only tables of ours, whatever a state file says. */
+const isTableName = (name: unknown): name is string =>
+  typeof name === 'string' && /^tsvpn-[A-Za-z0-9_.-]{1,15}$/.test(name)
 
 /** The only kind of sysctl that is ever changed (rp-filter.ts); anything else in a state file is not ours. */
 const isSysctlPath = (path: unknown): path is string =>

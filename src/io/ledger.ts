@@ -4,6 +4,7 @@
  * addresses and the routes over it go with the process; routing rules, `throw` routes and sysctls do not, so those are
  * what it lists.
  */
+import { spawnSync } from 'node:child_process'
 import { linkSync, lstatSync, mkdirSync, renameSync, unlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { TsvpnError } from '../errors.ts'
@@ -21,6 +22,8 @@ import {
   statePath,
   throwWords,
 } from './ledger-state.ts'
+
+const NFT_TIMEOUT_MS = 5_000
 
 /** Creates the run directory (0700) and refuses one in which others could plant state or sockets. */
 export function prepareRunDir(runDir: string): void {
@@ -77,6 +80,7 @@ export class Ledger {
       rules: [],
       throwRoutes: [],
       sysctls: [],
+      nftTables: [],
     }
     for (let attempt = 0; attempt < 3; attempt++) {
       if (createWhole(path, state)) {
@@ -95,12 +99,13 @@ export class Ledger {
   }
 
   /** Writes down what is about to be done. Returns only when the file holds it. @throws TsvpnError; then nothing may be done */
-  record(entries: Partial<Pick<LedgerState, 'rules' | 'throwRoutes' | 'sysctls'>>): void {
+  record(entries: Partial<Pick<LedgerState, 'rules' | 'throwRoutes' | 'sysctls' | 'nftTables'>>): void {
     const state: LedgerState = {
       ...this.#state,
       rules: [...this.#state.rules, ...(entries.rules ?? [])],
       throwRoutes: [...this.#state.throwRoutes, ...(entries.throwRoutes ?? [])],
       sysctls: [...this.#state.sysctls, ...(entries.sysctls ?? [])],
+      nftTables: [...this.#state.nftTables, ...(entries.nftTables ?? [])],
     }
     const next = `${this.path}.next`
     try {
@@ -116,7 +121,7 @@ export class Ledger {
   /** Undoes everything recorded; the lock stays. Synchronous and repeatable: it serves exit handlers too. */
   undoAll(): readonly string[] {
     const problems = undo(this.#state)
-    this.#state = { ...this.#state, rules: [], throwRoutes: [], sysctls: [] }
+    this.#state = { ...this.#state, rules: [], throwRoutes: [], sysctls: [], nftTables: [] }
     return problems
   }
 
@@ -237,7 +242,8 @@ export function sweep(runDir: string): Swept[] {
   return swept
 }
 
-const countOf = (state: LedgerState) => state.rules.length + state.throwRoutes.length + state.sysctls.length
+const countOf = (state: LedgerState) =>
+  state.rules.length + state.throwRoutes.length + state.sysctls.length + state.nftTables.length
 const isElsewhere = (state: LedgerState) => state.bootId === bootId() && state.netns !== currentNetns()
 
 /** Rules before routes, in the reverse order of their making, so that nothing looks into a half-empty table. */
@@ -258,6 +264,12 @@ function undo(state: LedgerState): string[] {
     } catch (error) {
       problems.push((error as Error).message)
     }
+  }
+  for (const table of state.nftTables) {
+    const run = spawnSync('nft', ['delete', 'table', 'inet', table], { encoding: 'utf8', timeout: NFT_TIMEOUT_MS })
+    // Never made, since nft is not there or refused it; or gone already.
+    if (run.status === 0 || run.error !== undefined || /No such file/.test(run.stderr)) continue
+    problems.push(`nft delete table inet ${table}: ${run.stderr.split('\n')[0] ?? ''}`)
   }
   for (const { path, before, since } of state.sysctls) {
     // Gone with its interface, or changed by somebody else since then: not ours any more.

@@ -230,6 +230,7 @@ describe('without a running tsvpn', () => {
       rules: [],
       throwRoutes: [],
       sysctls: [],
+      nftTables: [],
     }
     writeFileSync(join(run, 'tsvpn9.state.json'), JSON.stringify(state))
     const status = tsvpn(['status', '--run-dir', run])
