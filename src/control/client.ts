@@ -196,6 +196,7 @@ function connectionError(instance: Instance, error: NodeJS.ErrnoException): Tsvp
   }
   return new TsvpnError('TSVPN_CONTROL', `the daemon of ${instance.name} cannot be asked: ${error.message}`, {
     cause: error,
+    hint: 'try again; a daemon that is stopped (kill -STOP, Ctrl-Z) answers when it goes on',
   })
 }
 
