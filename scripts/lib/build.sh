@@ -24,9 +24,8 @@ build_dependencies() {
 }
 
 build_addon() {
-  local product
-  product=$(ls native/build/Release/*.node 2>/dev/null | head -n 1)
-  newer_than "${product:-native/build/none}" native || return 0
+  local product=native/build/Release/tsvpn.node
+  newer_than "$product" native || return 0
   # Headers that came with this very node save node-gyp a download.
   local prefix
   prefix=$(dirname "$(dirname "$(readlink -f "$(command -v node)")")")
