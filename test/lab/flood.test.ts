@@ -12,6 +12,7 @@ import { TSVPN_TOOLS } from './lib/tsvpn.ts'
 
 const PER_SECOND = 50_000
 const SECONDS = 10
+const WARM_UP_SECONDS = 12
 const MIB = 2 ** 20
 
 const rss = (pid: number): number =>
@@ -29,13 +30,14 @@ labDescribe('a flood of garbage', [...TSVPN_TOOLS, 'gcc', 'iperf3'], () => {
     const { left, right, mallory, flood, pair } = lab()
     const to = INNER.right[4].address
     const { pid } = await pair.right.event('started')
-    // A first wave, so that buffers which are made once are made before memory is compared.
+    // A first wave, long enough for V8 to widen its young generation (by 25 MiB in the first ten seconds, then no more):
+    // what grows after it would be a leak.
     const spi = (await pair.right.tunnel()).sa?.inboundSpi ?? ''
     const wave = (seconds: number) =>
       mallory.must([flood, '192.0.2.3', OUTER.left[4], OUTER.right[4], String(PER_SECOND), String(seconds), spi], {
         timeoutMs: 60_000,
       })
-    await wave(2)
+    await wave(WARM_UP_SECONDS)
     const before = rss(pid)
 
     const running = wave(SECONDS)
@@ -48,8 +50,8 @@ labDescribe('a flood of garbage', [...TSVPN_TOOLS, 'gcc', 'iperf3'], () => {
     expect(report.sent).toBeGreaterThan(PER_SECOND * SECONDS * 0.8)
     expect(pings.received).toBeGreaterThanOrEqual(147)
     expect(stream.bitsPerSecond).toBeGreaterThan(20e6)
-    expect(during - before).toBeLessThan(32 * MIB)
-    expect(after - before).toBeLessThan(16 * MIB)
+    expect(during - before).toBeLessThan(16 * MIB)
+    expect(after - before).toBeLessThan(8 * MIB)
     expect((await transfer(left, right, to, 4 << 20)).intact).toBe(true)
     const status = await pair.right.status()
     expect(status.internalErrors).toBe(0)
