@@ -3,9 +3,9 @@ import { sha1 } from '../crypto/hash.ts'
 import type { SocketAddress } from '../sa/child-sa.ts'
 import { parseAddress } from '../wire/address.ts'
 import { bytesEqual, concatBytes, u16, u64 } from '../wire/bytes.ts'
-import { NOTIFY, PROTOCOL } from '../wire/iana.ts'
+import { NOTIFY } from '../wire/iana.ts'
 import type { IkeHeader, Payload } from '../wire/ike-types.ts'
-import { notifications } from './payloads.ts'
+import { notifications, notify } from './payloads.ts'
 
 type Spis = Pick<IkeHeader, 'initiatorSpi' | 'responderSpi'>
 
@@ -29,8 +29,8 @@ export function natHash(spis: Spis, at: SocketAddress): Uint8Array {
  */
 export function natDetectionNotifies(spis: Spis, remote: SocketAddress): Payload[] {
   return [
-    natNotify(NOTIFY.NAT_DETECTION_SOURCE_IP, new Uint8Array(20)),
-    natNotify(NOTIFY.NAT_DETECTION_DESTINATION_IP, natHash(spis, remote)),
+    notify(NOTIFY.NAT_DETECTION_SOURCE_IP, new Uint8Array(20)),
+    notify(NOTIFY.NAT_DETECTION_DESTINATION_IP, natHash(spis, remote)),
   ]
 }
 
@@ -48,8 +48,4 @@ export function detectNat(
     return !list.some((notify) => bytesEqual(notify.data, expected))
   }
   return { local: none(destinations, path.local), remote: none(sources, path.remote) }
-}
-
-function natNotify(notifyType: number, data: Uint8Array): Payload {
-  return { type: 'Notify', protocol: PROTOCOL.NONE, spi: new Uint8Array(0), notifyType, data }
 }

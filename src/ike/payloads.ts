@@ -1,6 +1,9 @@
 /** Finding payloads in a decoded chain, and making the small ones that many exchanges send. */
-import { CERT_ENCODING, NOTIFY, PROTOCOL } from '../wire/iana.ts'
+import { CERT_ENCODING, isErrorNotify, NOTIFY } from '../wire/iana.ts'
 import type { Payload, PayloadOf, PayloadType } from '../wire/ike-types.ts'
+import { notify } from '../wire/payloads/notify.ts'
+
+export { notify }
 
 export function find<T extends PayloadType>(payloads: readonly Payload[], type: T): PayloadOf<T> | undefined {
   return payloads.find((p): p is PayloadOf<T> => p.type === type)
@@ -14,17 +17,9 @@ export function notification(payloads: readonly Payload[], notifyType: number): 
   return notifications(payloads, notifyType)[0]
 }
 
-/** Notify types below this are errors (RFC 7296 §3.10.1). */
-const FIRST_STATUS_TYPE = 16384
-
 /** @returns the first error notify of a message, if any */
 export function errorNotify(payloads: readonly Payload[]): PayloadOf<'Notify'> | undefined {
-  return payloads.find((p): p is PayloadOf<'Notify'> => p.type === 'Notify' && p.notifyType < FIRST_STATUS_TYPE)
-}
-
-/** A notify about the IKE SA: protocol 0 and no SPI (V2-076). */
-export function notify(notifyType: number, data: Uint8Array = new Uint8Array(0)): PayloadOf<'Notify'> {
-  return { type: 'Notify', protocol: PROTOCOL.NONE, spi: new Uint8Array(0), notifyType, data }
+  return payloads.find((p): p is PayloadOf<'Notify'> => p.type === 'Notify' && isErrorNotify(p.notifyType))
 }
 
 /** CERTREQ for a raw public key (RFC 7670 §3). */

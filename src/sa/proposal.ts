@@ -93,11 +93,6 @@ export function formatSuite(transforms: readonly Transform[]): string {
     .join('-')
 }
 
-/** Offers of either side, for an error text: one proposal after the other. */
-export function formatSuites(suites: readonly SuiteProposal[]): string {
-  return suites.map((s) => formatSuite(s.transforms)).join(', ')
-}
-
 const UNKNOWN_NAMES: Readonly<Record<number, string>> = {
   [TRANSFORM_TYPE.ENCR]: 'encr',
   [TRANSFORM_TYPE.PRF]: 'prf',

@@ -1,7 +1,7 @@
 /** IKE_SA_INIT (RFC 7296 §1.2): what both roles share. Everything here is in clear and unauthenticated. */
 
 import { wipe } from '../../crypto/jobs.ts'
-import { ikeKeys, skeyseed } from '../../crypto/keymat.ts'
+import { deriveIkeKeys } from '../../crypto/keymat.ts'
 import { encr, integ, ke, prf } from '../../crypto/registry.ts'
 import { supportedHashes } from '../../crypto/signature.ts'
 import { transformOf } from '../../sa/negotiate.ts'
@@ -44,10 +44,8 @@ export function makeProtection(
   sharedSecret: Uint8Array,
 ): Protection {
   const { initiatorSpi, responderSpi } = sa
-  const { nonceI, nonceR } = nonces
-  const seed = skeyseed(suite.prf, nonceI, nonceR, sharedSecret)
-  const keys = ikeKeys(suite, seed, { ...nonces, initiatorSpi, responderSpi })
-  wipe(sharedSecret, seed)
+  const keys = deriveIkeKeys(suite, { ...nonces, initiatorSpi, responderSpi, sharedSecret })
+  wipe(sharedSecret)
   const { skEi, skEr, skAi, skAr } = keys
   core.options.keyLog?.ike({
     initiatorSpi,
