@@ -133,6 +133,9 @@ export class Connections {
         // Of our own shutdown nobody needs to be told tunnel by tunnel.
         if (datapath.remove(event.id)?.isDown === true && !this.#isClosing) peers.tunnelDown(event.peer, event.tunnel)
         return
+      case 'use-child-sa':
+        datapath.use(event.id)
+        return
       case 'path-changed':
         datapath.move(event)
         peers.handle(event, now())
@@ -150,7 +153,7 @@ export class Connections {
   #install(event: Extract<IkeEvent, { kind: 'install-child-sa' }>): void {
     const { datapath, peers } = this.#options
     const { sa } = event
-    if (datapath.install(sa)) {
+    if (datapath.install(sa, event.carries)) {
       const children = this.snapshot().flatMap((ike) => ike.children)
       const suite = children.find((child) => child.id === sa.id)?.suite ?? ''
       const selectors = { local: selectorTexts(sa.localSelectors), remote: selectorTexts(sa.remoteSelectors) }
@@ -176,7 +179,7 @@ export class Connections {
   }
 
   #handleShardEvent(event: ShardEvent): void {
-    const { config, datapath, addresses, reporter } = this.#options
+    const { datapath, reporter } = this.#options
     switch (event.type) {
       case 'endpoint-moved': {
         const { spi, family, address, port } = event
@@ -190,12 +193,7 @@ export class Connections {
         return
       }
       case 'soft-limit': {
-        // No rekeying yet: a new IKE SA brings a new Child SA.
-        const name = datapath.child(event.handle)?.peer
-        const peer = config.peers.find((candidate) => candidate.name === name)
-        const remote = name === undefined ? undefined : addresses.remoteOf(name)
-        reporter.warn('SOFT_LIMIT', `peer ${name ?? '?'}: the keys of a tunnel are nearly used up`)
-        if (peer !== undefined && remote !== undefined) this.#initiate(peer, remote)
+        this.#driver.input('soft-limit', (endpoint, time) => endpoint.handleSoftLimit(event.handle, time))
         return
       }
       case 'failed':

@@ -258,6 +258,7 @@ export class RunningDaemon implements Daemon {
         ports: { ike: ikePort, natt: nattPort },
         lastInbound: (id) => instantOf(datapath.lastInboundMs(id)),
         lastOutbound: (id) => instantOf(datapath.lastOutboundMs(id)),
+        usage: (id) => datapath.usage(id),
         ...(keyLog === undefined ? {} : { keyLog: createKeyLog((line) => keyLog.write(line)) }),
       },
       { rng: systemRng, logger: this.#reporter.logger },

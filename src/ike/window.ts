@@ -3,7 +3,7 @@ import { bytesEqual } from '../wire/bytes.ts'
 import { RETRANSMIT_BASE, RETRANSMIT_FIRST_MS, RETRANSMIT_MAX_MS } from './constants.ts'
 
 /** Why a request was sent; decides who handles its response. */
-export type RequestPurpose = 'ike-sa-init' | 'ike-auth' | 'liveness' | 'delete' | 'delete-child'
+export type RequestPurpose = 'ike-sa-init' | 'ike-auth' | 'liveness' | 'delete' | 'delete-child' | 'create-child'
 
 export interface OutstandingRequest {
   readonly messageId: number
@@ -59,10 +59,12 @@ export type RequestVerdict = 'new' | 'repeated' | 'outside'
 /** The peer's requests. The last one is kept with its response, which is repeated bit for bit (V2-005). */
 export class ResponseWindow {
   #expectedId = 0
+  #answering: number | undefined
   #last: { readonly messageId: number; readonly request: Uint8Array; readonly response: Uint8Array } | undefined
 
   /** A repeated request is the same octets from the IKE header on; anything else with its number is not ours to serve. */
   classify(messageId: number, request: Uint8Array): RequestVerdict {
+    if (messageId === this.#answering) return 'outside'
     if (messageId === this.#expectedId) return 'new'
     const last = this.#last
     return last !== undefined && last.messageId === messageId && bytesEqual(last.request, request)
@@ -70,11 +72,21 @@ export class ResponseWindow {
       : 'outside'
   }
 
+  /** The answer to this request takes time; copies of it are dropped until then. */
+  begin(messageId: number): void {
+    this.#answering = messageId
+  }
+
+  get isAnswering(): boolean {
+    return this.#answering !== undefined
+  }
+
   get lastResponse(): Uint8Array | undefined {
     return this.#last?.response
   }
 
   answered(messageId: number, request: Uint8Array, response: Uint8Array): void {
+    this.#answering = undefined
     this.#last = { messageId, request, response }
     this.#expectedId = messageId + 1
   }
