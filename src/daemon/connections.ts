@@ -3,6 +3,8 @@
  * sockets, shards, names and timers come in as inputs; transmits, SAs and sentences go out.
  */
 import type { ConfiguredPeer } from '../config/types.ts'
+import type { RekeyKind, SasAccepted } from '../control/api.ts'
+import { TsvpnError } from '../errors.ts'
 import type { IkeEndpointApi, IkeEvent, IkeSaSnapshot } from '../ike/api.ts'
 import { now } from '../io/clock.ts'
 import type { ShardEvent } from '../io/native.ts'
@@ -78,6 +80,36 @@ export class Connections {
 
   onShardEvent(event: ShardEvent): void {
     this.#driver.guard('shard event', () => this.#handleShardEvent(event))
+  }
+
+  /** @throws TsvpnError for a peer that is not configured */
+  rekey(peer: string | undefined, kind: RekeyKind): SasAccepted {
+    const peers = this.#named(peer)
+    const sas = this.snapshot().filter((ike) => peers.includes(ike.peer ?? ''))
+    const ids = kind === 'ike' ? sas.map(({ id }) => id) : sas.flatMap(({ children }) => children.map(({ id }) => id))
+    let count = 0
+    this.#driver.input('rekey', (endpoint, time) => {
+      const begin = (id: number) => (kind === 'ike' ? endpoint.rekeyIke(id, time) : endpoint.rekeyChild(id, time))
+      count = ids.filter(begin).length
+    })
+    return { accepted: true, peers, count }
+  }
+
+  /** They stay down until they call, or the daemon starts anew. @throws TsvpnError for a peer that is not configured */
+  terminate(peer: string | undefined): SasAccepted {
+    const peers = this.#named(peer)
+    const count = this.snapshot().filter((ike) => peers.includes(ike.peer ?? '')).length
+    this.#driver.input('terminate', (endpoint, time) => {
+      for (const name of peers) endpoint.terminate(name, time)
+    })
+    return { accepted: true, peers, count }
+  }
+
+  #named(peer: string | undefined): string[] {
+    const names = this.#options.config.peers.map(({ name }) => name)
+    if (peer === undefined) return names
+    if (names.includes(peer)) return [peer]
+    throw new TsvpnError('TSVPN_CONTROL', `no peer is called ${peer}`, { hint: `known: ${names.join(', ')}` })
   }
 
   /** Deletes every IKE SA. @returns when all peers answered; the caller bounds the wait */
