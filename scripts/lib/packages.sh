@@ -25,6 +25,7 @@ lab      strongswan-charon             /usr/lib/ipsec/charon
 lab      strongswan-swanctl            swanctl
 lab      libcharon-extra-plugins       /usr/lib/ipsec/plugins/libstrongswan-kernel-libipsec.so
 lab      libstrongswan-extra-plugins   /usr/lib/ipsec/plugins/libstrongswan-chapoly.so
+lab      libstrongswan-standard-plugins /usr/lib/ipsec/plugins/libstrongswan-openssl.so
 lab      wireguard-go                  wireguard-go
 lab      wireguard-tools               wg
 '

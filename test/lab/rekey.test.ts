@@ -10,7 +10,7 @@ import { direct, INNER, OUTER } from './lib/topology.ts'
 import { iperf } from './lib/traffic.ts'
 import { TSVPN_TOOLS, TsvpnHost } from './lib/tsvpn.ts'
 
-const SECONDS = Number(process.env.REKEY_SECONDS ?? 6)
+const SECONDS = Number(process.env.REKEY_SECONDS ?? 4)
 const LOAD = { seconds: SECONDS, udp: { size: 1000, packetsPerSecond: 2000 } } as const
 const TIMEOUT_MS = SECONDS * 1000 + 60_000
 
