@@ -44,6 +44,8 @@ export const HARD_LIFETIME_FACTOR = 1.1
 export const REKEY_RETRY_MS = 10_000
 /** After TEMPORARY_FAILURE: at least this long, at most twice; at random, so that two that block each other part. */
 export const TEMPORARY_FAILURE_MS = 500
+/** A task that may not begin yet is looked at again. */
+export const TASK_RETRY_MS = 1_000
 /** A tunnel that the peer refused is asked for again after this long. */
 export const TUNNEL_RETRY_MS = 60_000
 /** A Child SA that the peer deletes sooner than this comes back after a pause. */
@@ -54,6 +56,8 @@ export const LINGER_MS = 5_000
 export const USAGE_INTERVAL_MS = 1_000
 /** Of two IKE SAs made at once the peer deletes its own; if that Delete is lost, this ends it. */
 export const REDUNDANT_LIFE_MS = 30_000
+/** A peer that has not spoken since our answer has it after this long, or is gone. */
+export const CONFIRMED_AFTER_MS = 30_000
 /** Child SAs of one IKE SA, and requests for more within a minute (THREATS §2). */
 export const CHILDREN_PER_SA = 64
 export const CREATIONS_PER_MINUTE = 60

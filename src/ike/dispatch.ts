@@ -45,6 +45,8 @@ export function handleMessage(core: Core, sa: IkeSa, message: IkeMessage, datagr
     : opened.fault
   if (fault !== undefined) return handleFault(core, sa, protection, message, fault, now)
   const payloads = opened.ok ? opened.value : []
+  // It has our last answer: its window is one.
+  if (direction === 'request') sa.unconfirmed = undefined
   if (direction === 'request') serveRequest(core, sa, message, payloads, now)
   else serveResponse(core, sa, message, payloads, now)
 }

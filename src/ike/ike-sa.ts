@@ -118,6 +118,8 @@ export class IkeSa {
   creation: Creation | undefined
   /** Child SAs whose Delete is outstanding. */
   deleting: readonly number[] = []
+  /** The Child SA of our last answer: until the peer's next request, nothing shows that it knows it. */
+  unconfirmed: number | undefined
   readonly lingering = new Map<number, LingeringChild>()
   lifetime: Lifetime = NO_LIMIT
   /** When we authenticate anew on an IKE SA beside this one (RFC 4478). */

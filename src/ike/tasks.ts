@@ -1,5 +1,6 @@
 /** What an established IKE SA is still to ask of its peer. A window of one lets one request out at a time (V2-010). */
 import type { Instant } from '../env.ts'
+import { TASK_RETRY_MS } from './constants.ts'
 import type { Core } from './core.ts'
 import type { IkeSa } from './ike-sa.ts'
 
@@ -29,9 +30,12 @@ export function armTasks(core: Core, sa: IkeSa, now: Instant): void {
   core.timers.set(sa.id, 'task', Math.max(earliest, now))
 }
 
-/** @returns the first goal that is due, off the list */
-export function takeTask(sa: IkeSa, now: Instant): TaskGoal | undefined {
-  const index = sa.tasks.findIndex((task) => task.notBefore <= now)
+/** @returns the first goal that is due and may begin, off the list; one that may not yet is put off */
+export function takeTask(sa: IkeSa, now: Instant, mayBegin: (goal: TaskGoal) => boolean): TaskGoal | undefined {
+  const index = sa.tasks.findIndex(({ goal, notBefore }) => notBefore <= now && mayBegin(goal))
+  for (const [i, task] of sa.tasks.entries())
+    if (i !== index && task.notBefore <= now && !mayBegin(task.goal))
+      sa.tasks[i] = { ...task, notBefore: now + TASK_RETRY_MS }
   return index < 0 ? undefined : sa.tasks.splice(index, 1)[0]?.goal
 }
 

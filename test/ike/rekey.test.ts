@@ -9,7 +9,9 @@ import { EXCHANGE_TYPE, NOTIFY } from '../../src/wire/iana.ts'
 import type { SimHost } from '../sim/host.ts'
 import { expectAgreement, expectFreshNonces } from '../sim/invariants.ts'
 import { ikeIn, KeyRing } from '../sim/key-ring.ts'
+import { PERFECT } from '../sim/net.ts'
 import { connect, innerPacket, makePair, type Pair, type PairOptions, selector, trafficFlows } from '../sim/pair.ts'
+import { SeededRng } from '../sim/seeded-rng.ts'
 
 const SIDES = ['left', 'right'] as const
 const other = (side: (typeof SIDES)[number]) => (side === 'left' ? 'right' : 'left')
@@ -190,5 +192,34 @@ describe('both at once', () => {
     expect(ikeSpis(pair.left)).not.toEqual(before.ike)
     expect(spis(pair.left)).not.toEqual(before.children)
     expectAgreement(pair)
+  })
+})
+
+describe('on a bad network', () => {
+  const SEEDS = Array.from({ length: 60 }, (_, seed) => seed)
+
+  it.each(SEEDS)('rekeyings of everything by both at random times, seed %i: one of each is left', (seed) => {
+    const pair = connected({ seed })
+    const rng = new SeededRng(1000 + seed)
+    pair.net.behaviour = { loss: 0.15, duplication: 0.1, delayMs: 20, jitterMs: 60 }
+    for (const side of SIDES) pair[side].jobMs = seed % 3 === 0 ? 15 : 0
+    for (let i = 0; i < 30; i++) {
+      const side = rng.chance(0.5) ? 'left' : 'right'
+      const { endpoint } = pair[side]
+      if (rng.chance(0.5)) endpoint.rekeyChild(firstChild(pair[side]), pair.world.now)
+      else endpoint.rekeyIke(ikeOf(pair[side])[0]?.id ?? -1, pair.world.now)
+      if (rng.chance(0.1)) endpoint.deleteChild(firstChild(pair[side]), pair.world.now)
+      pair.world.run(rng.next() * 400)
+    }
+    pair.net.behaviour = PERFECT
+    pair.world.run(90_000)
+    expectAgreement(pair)
+    expect(ikeOf(pair.left)).toHaveLength(1)
+    expect(childrenOf(pair.left)).toHaveLength(1)
+    expect(trafficFlows(pair)).toBe(true)
+    expectFreshNonces(
+      pair.world.sent.map(({ datagram }) => datagram),
+      [pair.ring],
+    )
   })
 })

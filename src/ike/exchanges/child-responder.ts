@@ -146,6 +146,7 @@ function finish(
     selectorPayload('TSi', selectors.remote),
     selectorPayload('TSr', selectors.local),
   ]
+  sa.unconfirmed = child.sa.id
   sendResponse(core, sa, protection, request, answer, now)
   armTasks(core, sa, now)
 }

@@ -134,6 +134,7 @@ export function inherit(core: Core, from: IkeSa, to: IkeSa, now: Instant): void 
   if (from.successor === to) from.successor = undefined
   to.heirOf = undefined
   to.supersedes = from.supersedes
+  to.unconfirmed = from.unconfirmed
   to.reauthenticateAt = from.reauthenticateAt
   armLinger(core, to)
   armLifetime(core, to, now)

@@ -253,7 +253,9 @@ function makeSuccessor(
 export function confirmSuccessor(core: Core, fresh: IkeSa, now: Instant): void {
   const old = fresh.heirOf
   if (old === undefined) return
-  if (old.creation?.kind === 'ike') return
+  // It would delete this one, not use it, if our own attempt had won.
+  old.creation?.privateKey.fill(0)
+  old.creation = undefined
   inherit(core, old, fresh, now)
   armTasks(core, fresh, now)
 }

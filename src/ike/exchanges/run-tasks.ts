@@ -1,6 +1,7 @@
 /** Takes the next task of an IKE SA whose window is free, and begins its request. */
 import type { Instant } from '../../env.ts'
 import { EXCHANGE_TYPE, PROTOCOL } from '../../wire/iana.ts'
+import { CONFIRMED_AFTER_MS } from '../constants.ts'
 import type { Core } from '../core.ts'
 import type { IkeSa } from '../ike-sa.ts'
 import { sendRequest } from '../messaging.ts'
@@ -12,11 +13,22 @@ import { beginIkeRekey } from './rekey-ike.ts'
 
 export function runTasks(core: Core, sa: IkeSa, now: Instant): void {
   while (sa.state.name === 'established' && !sa.isBusy && sa.heirOf === undefined) {
-    const goal = takeTask(sa, now)
+    const goal = takeTask(sa, now, (candidate) => isKnown(core, sa, candidate, now))
     if (goal === undefined) break
     begin(core, sa, goal, now)
   }
   armTasks(core, sa, now)
+}
+
+/**
+ * Our answer that made a Child SA may have been lost. To a peer that does not know the SA yet, a request about it would be
+ * about nothing (CHILD_SA_NOT_FOUND), and when the answer gets through after all, it stands alone there.
+ */
+function isKnown(core: Core, sa: IkeSa, goal: TaskGoal, now: Instant): boolean {
+  if (!('childId' in goal) || sa.unconfirmed !== goal.childId) return true
+  const child = childrenOf(sa).get(goal.childId)
+  if (child === undefined || core.options.lastInbound?.(goal.childId) !== undefined) return true
+  return now - child.installedAt >= CONFIRMED_AFTER_MS
 }
 
 function begin(core: Core, sa: IkeSa, goal: TaskGoal, now: Instant): void {
