@@ -31,6 +31,7 @@ import { handleInitRequest } from './exchanges/init-responder.ts'
 import { HalfOpen } from './half-open.ts'
 import { IkeSa } from './ike-sa.ts'
 import { Jobs } from './jobs.ts'
+import { repeatResponse } from './messaging.ts'
 import { PeerTable } from './peer-table.ts'
 import { ReportLimiter } from './rate-limit.ts'
 import { Reconnects } from './reconnect.ts'
@@ -177,11 +178,7 @@ export class IkeEndpoint implements IkeEndpointApi {
     // Our own first message, sent back to us: answering it would let one side play both (THREATS #16).
     if (this.#sas.byLocalSpi(message.header.initiatorSpi)?.role === 'initiator') return
     const known = this.#halfOpen.find(message.header.initiatorSpi, datagram.remote)
-    if (known?.responses.classify(0, message.raw) === 'repeated') {
-      const { lastResponse } = known.responses
-      if (lastResponse !== undefined) this.#strangers.reply(datagram, lastResponse, now, true)
-      return
-    }
+    if (known?.responses.classify(message) === 'repeated') return repeatResponse(this.#core, known, datagram, now)
     // Only an initiator that waits for our answer may have changed its first message; all else is a late copy.
     if (known !== undefined && known.state.name !== 'init-replied') return
     if (this.#isShutDown || message.raw.length > MAX_INIT_REQUEST || this.#halfOpen.isFullFor(datagram.remote)) return
@@ -299,7 +296,7 @@ export class IkeEndpoint implements IkeEndpointApi {
       for (const child of state.children.values()) removeChild(this.#core, state.peer, child)
     if (state.name === 'init-sent') state.attempt.privateKey.fill(0)
     // A responder that refused keeps its answer for the repeated request; half-open expiry ends that.
-    const lingers = state.name === 'init-replied' && sa.responses.lastResponse !== undefined
+    const lingers = state.name === 'init-replied' && sa.responses.last !== undefined
     const lingerUntil = this.#timers.get(sa.id, 'halfOpenExpiry')
     this.#timers.stopAll(sa.id)
     protection?.wipe()
