@@ -43,6 +43,7 @@ export function sendResponse(
   now: Instant,
 ): void {
   const { exchangeType, messageId } = request.header
+  if (isCutSmall(sa, request)) sa.packetSize = SMALL_PACKET_SIZE
   const messages = protection.sealWithin(sa.header(exchangeType, messageId, true), payloads, messageLimit(sa))
   sa.responses.answered(request, { messages, payloads })
   transmitAll(core, sa, messages, now)
@@ -108,6 +109,11 @@ function begin(core: Core, sa: IkeSa, request: Omit<OutstandingRequest, 'message
 function transmitAll(core: Core, sa: IkeSa, messages: readonly Uint8Array[], now: Instant): void {
   sa.lastSent = now
   for (const message of messages) core.transmit(sa.path, message)
+}
+
+/** Who cuts its request small has found that larger packets vanish, and the answer takes the same path (RFC 7383 §2.5.2). */
+function isCutSmall(sa: IkeSa, { encrypted, raw }: IkeMessage): boolean {
+  return (encrypted?.fragment?.total ?? 1) > 1 && raw.length <= ikeRoom(sa.path, SMALL_PACKET_SIZE)
 }
 
 /** @returns octets of the largest message to send in one piece */
