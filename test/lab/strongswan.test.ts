@@ -94,6 +94,21 @@ labDescribe('tsvpn with strongSwan', [...TSVPN_TOOLS, ...STRONGSWAN_TOOLS], () =
     expect(theirs.log).toContain('reassembled fragmented IKE message')
   })
 
+  test.each([
+    'tsvpn',
+    'strongSwan',
+  ] as const)('FR-08 FR-13 %s initiates: what we send is cut smaller when large packets vanish, and understood there', async (initiator) => {
+    const { left, theirs } = lab()
+    left.narrow(600)
+    try {
+      await connect({ ...BASE_ROW, auth: 'rsa' }, initiator, 60)
+    } finally {
+      left.narrow(0)
+    }
+    expect((await ping(left, INNER.right[4].address, { count: 3, intervalSeconds: 0.05 })).received).toBe(3)
+    expect(theirs.log).toContain(`parsed IKE_AUTH ${initiator === 'tsvpn' ? 'request' : 'response'} 1 [ EF(3/3) ]`)
+  })
+
   test('Ctrl-C here takes the SA down there', async () => {
     await connect(BASE_ROW, 'tsvpn')
     const { ours, theirs } = lab()
