@@ -90,11 +90,6 @@ export class Reassembly {
     return { ok: true, value: { first: open.first, chain: concatBytes(...inOrder) } }
   }
 
-  /** The message came whole, or its exchange is over. */
-  forget(): void {
-    this.#open = undefined
-  }
-
   /** @returns the set that this fragment belongs to, unless it waits for too long already */
   #openFor({ header }: IkeMessage, now: Instant): OpenSet | undefined {
     const open = this.#open

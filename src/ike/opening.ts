@@ -2,7 +2,6 @@
 import type { Instant } from '../env.ts'
 import { decodePayloadChain } from '../wire/ike-message.ts'
 import type { Decoded, IkeMessage, Payload } from '../wire/ike-types.ts'
-import type { Reassembly } from './fragments.ts'
 import type { IkeSa } from './ike-sa.ts'
 import type { Protection } from './protect.ts'
 
@@ -15,23 +14,17 @@ export type Opened =
   | { readonly kind: 'whole'; readonly message: IkeMessage; readonly payloads: Decoded<readonly Payload[]> }
 
 export function openMessage(sa: IkeSa, protection: Protection, message: IkeMessage, now: Instant): Opened {
-  const reassembly = sa.reassembly[message.header.isResponse ? 'response' : 'request']
-  if (message.encrypted?.type === 'SKF') return openFragment(sa, reassembly, protection, message, now)
+  if (message.encrypted?.type === 'SKF') return openFragment(sa, protection, message, now)
   const payloads = protection.open(message)
-  if (payloads === undefined) return { kind: 'dropped', reason: 'integrity check failed' }
-  reassembly.forget()
-  return { kind: 'whole', message, payloads }
+  return payloads === undefined
+    ? { kind: 'dropped', reason: 'integrity check failed' }
+    : { kind: 'whole', message, payloads }
 }
 
 /** FR-10: the order is cheap look, ICV, and only then memory. */
-function openFragment(
-  sa: IkeSa,
-  reassembly: Reassembly,
-  protection: Protection,
-  message: IkeMessage,
-  now: Instant,
-): Opened {
+function openFragment(sa: IkeSa, protection: Protection, message: IkeMessage, now: Instant): Opened {
   if (!sa.fragmentation) return { kind: 'dropped', reason: 'fragmentation was not agreed' }
+  const reassembly = sa.reassembly[message.header.isResponse ? 'response' : 'request']
   if (!reassembly.wants(message, now)) return { kind: 'dropped', reason: 'fragment not wanted' }
   const content = protection.unseal(message)
   if (content === undefined) return { kind: 'dropped', reason: 'integrity check failed' }
