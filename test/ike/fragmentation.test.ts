@@ -3,8 +3,13 @@ import { describe, expect, it } from 'vitest'
 import { encr } from '../../src/crypto/registry.ts'
 import type { Datagram, PeerConfig } from '../../src/ike/api.ts'
 import { MAX_REASSEMBLED, PACKET_SIZE, REASSEMBLY_LIFE_MS, SMALL_PACKET_SIZE } from '../../src/ike/constants.ts'
+import type { Core } from '../../src/ike/core.ts'
 import { cut, ikeRoom } from '../../src/ike/fragments.ts'
+import { type Handshake, IkeSa } from '../../src/ike/ike-sa.ts'
+import { retransmit, sendRequest } from '../../src/ike/messaging.ts'
 import { find, notification, notify } from '../../src/ike/payloads.ts'
+import { type IkeSuite, Protection } from '../../src/ike/protect.ts'
+import { Timers } from '../../src/ike/timers.ts'
 import { bytesEqual, concatBytes, toHex } from '../../src/wire/bytes.ts'
 import { EXCHANGE_TYPE, NOTIFY, PAYLOAD_TYPE, PROTOCOL } from '../../src/wire/iana.ts'
 import {
@@ -469,6 +474,43 @@ describe('when large packets vanish', () => {
     expect(numbersOf(requests)).toEqual(['SK', 'SK', 'SK'])
     expect(requests.every(({ datagram }) => packetSize(datagram) <= SMALL_PACKET_SIZE)).toBe(true)
     expect(numbersOf(sentBy(pair, 'right', IKE_AUTH))).toEqual(['SK', 'SK', '1/2', '2/2'])
+  })
+
+  it('FR-13 what follows on the same IKE SA is cut small at once', () => {
+    const cipher = encr(20, 128)
+    if (cipher === undefined) throw new TypeError('no AES-GCM')
+    const rng = new SeededRng(3)
+    const none = new Uint8Array(0)
+    const sk = { skEi: rng.bytes(20), skEr: rng.bytes(20) }
+    const keys = { ...sk, skD: none, skAi: none, skAr: none, skPi: none, skPr: none }
+    // Neither PRF nor key exchange is used to seal.
+    const suite = { encr: cipher, integ: undefined, transforms: [] } as unknown as IkeSuite
+    const end = { family: 4, address: LEFT, port: 4500 } as const
+    const sa = new IkeSa({
+      id: 1,
+      role: 'initiator',
+      initiatorSpi: 1n,
+      responderSpi: 2n,
+      path: { local: end, remote: end },
+      state: { name: 'init-replied', protection: new Protection(suite, keys, true, rng), handshake: {} as Handshake },
+      now: 0,
+    })
+    sa.fragmentation = true
+    const sent: Uint8Array[] = []
+    const transmit = (_: unknown, message: Uint8Array) => sent.push(message)
+    const core = { timers: new Timers(), transmit } as unknown as Core
+    const payloads = [notify(40_000, new Uint8Array(900))]
+    const sendLarge = (): void => {
+      sa.requests.complete()
+      if (sa.protection)
+        sendRequest(core, sa, sa.protection, { exchangeType: INFORMATIONAL, purpose: 'liveness', payloads }, 0)
+    }
+    const again = (): boolean => retransmit(core, sa, 1)
+    const counts = [sendLarge, again, again, sendLarge].map((send) => {
+      send()
+      return sent.splice(0).length
+    })
+    expect(counts).toEqual([1, 1, 2, 2])
   })
 
   it('FR-13 FR-10 a first fragment that only looks like a smaller cut gets no answer', () => {
