@@ -8,7 +8,16 @@ import { Command, InvalidArgumentError, Option } from 'commander'
 import type { KeyKind } from '../crypto/types.ts'
 import type { LogLevel } from '../env.ts'
 import { EXIT, reportError } from './io.ts'
-import type { JsonOptions, KeygenOptions, PskOptions, PubkeyOptions, RunDirOptions, UpOptions } from './options.ts'
+import type {
+  JsonOptions,
+  KeygenOptions,
+  PskOptions,
+  PubkeyOptions,
+  RekeyOptions,
+  RunDirOptions,
+  SasOptions,
+  UpOptions,
+} from './options.ts'
 
 const LOG_LEVELS: readonly LogLevel[] = ['debug', 'info', 'warn', 'error']
 const KEY_TYPES: readonly KeyKind[] = ['ed25519', 'ed448', 'ecdsa-p256', 'ecdsa-p384', 'ecdsa-p521', 'rsa']
@@ -128,6 +137,39 @@ ${EXIT_CODES}`,
       action(async (name: string | undefined, options: RunDirOptions) => {
         const { status } = await import('./status.ts')
         await status(name, options)
+      }),
+    )
+
+  root
+    .command('rekey')
+    .summary('give running tunnels new keys, without losing a packet')
+    .description('Rekeys the Child SAs (the keys of the traffic) of a peer, or its IKE SA.')
+    .argument('[peer]', 'default all peers')
+    .option('--ike', 'rekey the IKE SA instead')
+    .option('--name <name>', 'interface, or name of the configuration; needed when several run')
+    .addOption(json())
+    .addOption(runDir())
+    .addHelpText('after', `\nExamples:\n  sudo tsvpn rekey\n  sudo tsvpn rekey office --ike\n${EXIT_CODES}`)
+    .action(
+      action(async (peer: string | undefined, options: RekeyOptions) => {
+        const { rekey } = await import('./sas.ts')
+        await rekey(peer, options)
+      }),
+    )
+
+  root
+    .command('terminate')
+    .summary('end the connections with a peer, and leave the others alone')
+    .description('Deletes the SAs of a peer. It stays down until it calls us, or until the next tsvpn up.')
+    .argument('[peer]', 'default all peers')
+    .option('--name <name>', 'interface, or name of the configuration; needed when several run')
+    .addOption(json())
+    .addOption(runDir())
+    .addHelpText('after', `\nExamples:\n  sudo tsvpn terminate office\n${EXIT_CODES}`)
+    .action(
+      action(async (peer: string | undefined, options: SasOptions) => {
+        const { terminate } = await import('./sas.ts')
+        await terminate(peer, options)
       }),
     )
 

@@ -16,6 +16,15 @@ export interface UpOptions extends RunDirOptions {
   readonly keyLog?: string
 }
 
+/** A daemon by `--name`, since the argument is a peer. */
+export interface SasOptions extends RunDirOptions {
+  readonly name?: string
+}
+
+export interface RekeyOptions extends SasOptions {
+  readonly ike?: boolean
+}
+
 export interface KeygenOptions extends JsonOptions {
   readonly output?: string
   readonly type: KeyKind

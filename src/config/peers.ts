@@ -68,6 +68,8 @@ function buildPeer(name: string, raw: unknown, context: PeerContext): Configured
     ...auth,
     ikeProposals: peer.ike?.proposals ?? DEFAULT_IKE_PROPOSALS,
     livenessMs: peer.ike?.liveness ?? DEFAULTS.livenessMs,
+    rekeyMs: peer.ike?.rekey ?? DEFAULTS.ikeRekeyMs,
+    ...(peer.ike?.reauth !== undefined && { reauthMs: peer.ike.reauth }),
     tunnels,
   }
 }
@@ -132,13 +134,6 @@ function buildTunnels(
     const tunnel = checkSection(context.source, place, tunnelSchema(allowWeak), raw, context.diagnostics)
     return tunnel === undefined ? [] : (buildTunnel(name, tunnel, peer, place.path, context) ?? [])
   })
-  const [first, second] = tunnels.filter((tunnel) => tunnel.start === 'up')
-  if (first !== undefined && second !== undefined) {
-    const message =
-      `a second tunnel with start: up is not supported by this version; ` +
-      `give ${first.name} the networks of both, or set start: wait here`
-    fault(context, [...path, second.name], message, { of: 'key' })
-  }
   // The first of the list is the one that IKE_AUTH asks for.
   return tunnels.toSorted((a, b) => Number(b.start === 'up') - Number(a.start === 'up'))
 }
@@ -174,7 +169,16 @@ function buildTunnel(
     remoteSelectors: tunnel.remote,
     espProposals: tunnel.esp?.proposals ?? DEFAULT_ESP_PROPOSALS,
     replayWindow: tunnel.esp?.replayWindow ?? DEFAULTS.replayWindow,
+    rekey: rekeyLimits(tunnel),
     start: tunnel.start ?? (answerOnly ? 'wait' : 'up'),
+  }
+}
+
+function rekeyLimits({ esp }: Tunnel): { ms: number; bytes?: number; packets?: number } {
+  return {
+    ms: esp?.rekey ?? DEFAULTS.espRekeyMs,
+    ...(esp?.rekeyBytes !== undefined && { bytes: esp.rekeyBytes }),
+    ...(esp?.rekeyPackets !== undefined && { packets: esp.rekeyPackets }),
   }
 }
 

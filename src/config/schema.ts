@@ -29,6 +29,9 @@ export const interfaceSchema = z.strictObject(
   mapping,
 )
 
+/** Five seconds are for tests; a day is what an auditor accepts. */
+const rekeyTime = l.duration(5_000, 7 * 86_400_000, '1h')
+
 const port = l.integer('a UDP port', 1, 65_535)
 
 export const listenSchema = z.strictObject(
@@ -66,6 +69,8 @@ export const peerSchema = (context: SecretContext, allowWeak: boolean) =>
               .listOf('proposals such as aes128gcm16-prfsha256-x25519', l.proposal('ike', allowWeak))
               .optional(),
             liveness: l.leaf(l.duration(1000, 86_400_000, '30s')).optional(),
+            rekey: l.leaf(rekeyTime).optional(),
+            reauth: l.leaf(rekeyTime).optional(),
           },
           mapping,
         )
@@ -86,6 +91,9 @@ export const tunnelSchema = (allowWeak: boolean) =>
           {
             proposals: l.listOf('proposals such as aes128gcm16', l.proposal('esp', allowWeak)).optional(),
             replayWindow: l.leaf(l.integer('a number of packets', 0, 65_536)).optional(),
+            rekey: l.leaf(rekeyTime).optional(),
+            rekeyBytes: l.leaf(l.integer('a number of bytes', 1_000_000, Number.MAX_SAFE_INTEGER)).optional(),
+            rekeyPackets: l.leaf(l.integer('a number of packets', 1_000, Number.MAX_SAFE_INTEGER)).optional(),
           },
           mapping,
         )
@@ -110,10 +118,10 @@ export const LATER: Readonly<Record<Section, readonly string[]>> = {
   interface: ['routes', 'dns'],
   listen: [],
   local: ['certificate', 'eap', 'chain'],
-  peer: ['certificate', 'eap', 'requestAddress', 'assignFrom', 'dns', 'rekey', 'mobike', 'ppk'],
-  ike: ['rekey', 'reauth', 'fragmentation'],
-  tunnel: ['dns', 'rekey', 'pools', 'mode'],
-  esp: ['rekey'],
+  peer: ['certificate', 'eap', 'requestAddress', 'assignFrom', 'dns', 'mobike', 'ppk'],
+  ike: ['fragmentation'],
+  tunnel: ['dns', 'pools', 'mode'],
+  esp: [],
 }
 
 export type Section = 'top' | 'interface' | 'listen' | 'local' | 'peer' | 'ike' | 'tunnel' | 'esp'

@@ -80,6 +80,8 @@ export const DEFAULTS = {
   ikePort: 500,
   nattPort: 4500,
   livenessMs: 30_000,
+  ikeRekeyMs: 4 * 3_600_000,
+  espRekeyMs: 3_600_000,
   /** Packets. */
   replayWindow: 4096,
 } as const

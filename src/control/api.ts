@@ -185,5 +185,15 @@ export interface DownAccepted {
   readonly pid: number
 }
 
+/** Answer to `POST /v1/rekey` and `POST /v1/terminate`: it has begun for this many SAs of the peers named. */
+export interface SasAccepted {
+  readonly accepted: true
+  readonly peers: readonly string[]
+  readonly count: number
+}
+
+/** What `rekey` means: the Child SAs with their traffic keys, or the IKE SA. */
+export type RekeyKind = 'child' | 'ike'
+
 /** Where sockets and state files live unless the options say otherwise. */
 export const DEFAULT_RUN_DIR = '/run/tsvpn'

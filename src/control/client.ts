@@ -7,7 +7,15 @@ import { type ClientRequest, request as httpRequest, type IncomingMessage } from
 import { connect } from 'node:net'
 import { basename, join } from 'node:path'
 import { TsvpnError } from '../errors.ts'
-import { type ApiError, type DaemonEvent, type DaemonStatus, DEFAULT_RUN_DIR, type DownAccepted } from './api.ts'
+import {
+  type ApiError,
+  type DaemonEvent,
+  type DaemonStatus,
+  DEFAULT_RUN_DIR,
+  type DownAccepted,
+  type RekeyKind,
+  type SasAccepted,
+} from './api.ts'
 
 const ANSWER_TIMEOUT_MS = 5_000
 const MAX_ANSWER = 256 * 1024 * 1024
@@ -102,6 +110,16 @@ export async function getStatus(instance: Instance): Promise<DaemonStatus> {
 export async function postDown(instance: Instance): Promise<DownAccepted> {
   return (await ask(instance, 'POST', '/v1/down')) as DownAccepted
 }
+
+export async function postRekey(instance: Instance, peer: string | undefined, kind: RekeyKind): Promise<SasAccepted> {
+  return (await ask(instance, 'POST', `/v1/rekey?what=${kind}${peerQuery(peer)}`)) as SasAccepted
+}
+
+export async function postTerminate(instance: Instance, peer: string | undefined): Promise<SasAccepted> {
+  return (await ask(instance, 'POST', `/v1/terminate?${peerQuery(peer)}`)) as SasAccepted
+}
+
+const peerQuery = (peer: string | undefined): string => (peer === undefined ? '' : `&peer=${encodeURIComponent(peer)}`)
 
 /**
  * Events as they come, until the daemon stops, `signal` aborts, or the caller breaks off.

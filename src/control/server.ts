@@ -5,7 +5,7 @@
 import { chmodSync, renameSync, unlinkSync } from 'node:fs'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { TsvpnError } from '../errors.ts'
-import type { ApiError, DaemonEvent, DaemonStatus, DownAccepted } from './api.ts'
+import type { ApiError, DaemonEvent, DaemonStatus, DownAccepted, RekeyKind, SasAccepted } from './api.ts'
 
 const MAX_HEADER = 8 * 1024
 const MAX_BODY = 64 * 1024
@@ -18,10 +18,13 @@ const EVENT_BACKLOG = 256 * 1024
 /** Events kept for a reader that comes later and asks with `?replay=1`. */
 const HISTORY = 256
 
-/** What the daemon lends. All synchronous: `down` only begins. */
+/** What the daemon lends. All synchronous: what takes time only begins. */
 export interface ControlTarget {
   status(): DaemonStatus
   down(reason: string): void
+  /** @param peer undefined: all. @throws TsvpnError for an unknown peer */
+  rekey(peer: string | undefined, kind: RekeyKind): SasAccepted
+  terminate(peer: string | undefined): SasAccepted
 }
 
 /** The route table: method and path to what it does. */
@@ -40,7 +43,24 @@ export class ControlServer {
     this.#target = target
     this.#routes = {
       '/v1/status': { GET: (_, response) => sendJson(response, 200, this.#target.status()) },
-      '/v1/down': { POST: (request, response) => this.#down(request, response) },
+      '/v1/down': {
+        POST: (request, response) =>
+          this.#command(request, response, () => {
+            const accepted: DownAccepted = { accepted: true, pid: process.pid }
+            return { answer: accepted, afterwards: () => this.#target.down('down was asked for') }
+          }),
+      },
+      '/v1/rekey': {
+        POST: (request, response, url) =>
+          this.#command(request, response, () => {
+            const kind = url.searchParams.get('what') === 'ike' ? 'ike' : 'child'
+            return { answer: this.#target.rekey(peerOf(url), kind) }
+          }),
+      },
+      '/v1/terminate': {
+        POST: (request, response, url) =>
+          this.#command(request, response, () => ({ answer: this.#target.terminate(peerOf(url)) })),
+      },
       '/v1/events': { GET: (_, response, url) => this.#events(response, url) },
     }
     this.#server = createServer({
@@ -136,7 +156,12 @@ export class ControlServer {
     }
   }
 
-  #down(request: IncomingMessage, response: ServerResponse): void {
+  /** A command has no body; one that comes is read to its end, up to a limit, and then `act` runs. */
+  #command(
+    request: IncomingMessage,
+    response: ServerResponse,
+    act: () => { answer: object; afterwards?: () => void },
+  ): void {
     let length = 0
     request.on('data', (chunk: Uint8Array) => {
       length += chunk.length
@@ -147,9 +172,14 @@ export class ControlServer {
     })
     request.on('end', () => {
       if (response.writableEnded) return
-      const accepted: DownAccepted = { accepted: true, pid: process.pid }
-      sendJson(response, 202, accepted)
-      this.#target.down('down was asked for')
+      try {
+        const { answer, afterwards } = act()
+        sendJson(response, 202, answer)
+        afterwards?.()
+      } catch (error) {
+        if (!(error instanceof TsvpnError)) throw error
+        sendError(response, 404, error.code, error.message, error.hint ?? null)
+      }
     })
   }
 
@@ -220,3 +250,7 @@ const failed = (path: string, cause: unknown) =>
           : 'is the run directory writable?',
     },
   )
+
+function peerOf(url: URL): string | undefined {
+  return url.searchParams.get('peer') ?? undefined
+}

@@ -3,6 +3,8 @@
  * sockets, shards, names and timers come in as inputs; transmits, SAs and sentences go out.
  */
 import type { ConfiguredPeer } from '../config/types.ts'
+import type { RekeyKind, SasAccepted } from '../control/api.ts'
+import { TsvpnError } from '../errors.ts'
 import type { IkeEndpointApi, IkeEvent, IkeSaSnapshot } from '../ike/api.ts'
 import { now } from '../io/clock.ts'
 import type { ShardEvent } from '../io/native.ts'
@@ -80,6 +82,36 @@ export class Connections {
     this.#driver.guard('shard event', () => this.#handleShardEvent(event))
   }
 
+  /** @throws TsvpnError for a peer that is not configured */
+  rekey(peer: string | undefined, kind: RekeyKind): SasAccepted {
+    const peers = this.#named(peer)
+    const sas = this.snapshot().filter((ike) => peers.includes(ike.peer ?? ''))
+    const ids = kind === 'ike' ? sas.map(({ id }) => id) : sas.flatMap(({ children }) => children.map(({ id }) => id))
+    let count = 0
+    this.#driver.input('rekey', (endpoint, time) => {
+      const begin = (id: number) => (kind === 'ike' ? endpoint.rekeyIke(id, time) : endpoint.rekeyChild(id, time))
+      count = ids.filter(begin).length
+    })
+    return { accepted: true, peers, count }
+  }
+
+  /** They stay down until they call, or the daemon starts anew. @throws TsvpnError for a peer that is not configured */
+  terminate(peer: string | undefined): SasAccepted {
+    const peers = this.#named(peer)
+    const count = this.snapshot().filter((ike) => peers.includes(ike.peer ?? '')).length
+    this.#driver.input('terminate', (endpoint, time) => {
+      for (const name of peers) endpoint.terminate(name, time)
+    })
+    return { accepted: true, peers, count }
+  }
+
+  #named(peer: string | undefined): string[] {
+    const names = this.#options.config.peers.map(({ name }) => name)
+    if (peer === undefined) return names
+    if (names.includes(peer)) return [peer]
+    throw new TsvpnError('TSVPN_CONTROL', `no peer is called ${peer}`, { hint: `known: ${names.join(', ')}` })
+  }
+
   /** Deletes every IKE SA. @returns when all peers answered; the caller bounds the wait */
   shutDown(): Promise<void> {
     this.#isClosing = true
@@ -133,6 +165,9 @@ export class Connections {
         // Of our own shutdown nobody needs to be told tunnel by tunnel.
         if (datapath.remove(event.id)?.isDown === true && !this.#isClosing) peers.tunnelDown(event.peer, event.tunnel)
         return
+      case 'use-child-sa':
+        datapath.use(event.id)
+        return
       case 'path-changed':
         datapath.move(event)
         peers.handle(event, now())
@@ -150,7 +185,7 @@ export class Connections {
   #install(event: Extract<IkeEvent, { kind: 'install-child-sa' }>): void {
     const { datapath, peers } = this.#options
     const { sa } = event
-    if (datapath.install(sa)) {
+    if (datapath.install(sa, event.carries)) {
       const children = this.snapshot().flatMap((ike) => ike.children)
       const suite = children.find((child) => child.id === sa.id)?.suite ?? ''
       const selectors = { local: selectorTexts(sa.localSelectors), remote: selectorTexts(sa.remoteSelectors) }
@@ -176,7 +211,7 @@ export class Connections {
   }
 
   #handleShardEvent(event: ShardEvent): void {
-    const { config, datapath, addresses, reporter } = this.#options
+    const { datapath, reporter } = this.#options
     switch (event.type) {
       case 'endpoint-moved': {
         const { spi, family, address, port } = event
@@ -190,12 +225,7 @@ export class Connections {
         return
       }
       case 'soft-limit': {
-        // No rekeying yet: a new IKE SA brings a new Child SA.
-        const name = datapath.child(event.handle)?.peer
-        const peer = config.peers.find((candidate) => candidate.name === name)
-        const remote = name === undefined ? undefined : addresses.remoteOf(name)
-        reporter.warn('SOFT_LIMIT', `peer ${name ?? '?'}: the keys of a tunnel are nearly used up`)
-        if (peer !== undefined && remote !== undefined) this.#initiate(peer, remote)
+        this.#driver.input('soft-limit', (endpoint, time) => endpoint.handleSoftLimit(event.handle, time))
         return
       }
       case 'failed':

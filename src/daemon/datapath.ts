@@ -66,7 +66,7 @@ const key = (peer: string, tunnel: string) => `${peer}\0${tunnel}`
 interface Slot {
   readonly policy: number
   readonly configured: TunnelSelectors
-  /** Oldest first; the last one carries the traffic. */
+  /** The last one carries the traffic. */
   installed: InstalledSa[]
   /** Of Child SAs that are gone. */
   pastIn: Totals
@@ -114,7 +114,7 @@ export class Datapath {
    * Installs and wipes the keys. @throws Error of the addon, with nothing half installed
    * @returns true when the tunnel carried nothing before
    */
-  install(sa: ChildSa): boolean {
+  install(sa: ChildSa, carries: 'now' | 'later' = 'now'): boolean {
     const slot = this.#slots.get(key(sa.peer, sa.tunnel))
     try {
       if (slot === undefined) throw new RangeError(`no tunnel ${sa.tunnel} of peer ${sa.peer}`)
@@ -153,10 +153,19 @@ export class Datapath {
     const wasDown = slot.installed.length === 0
     const { id, peer, tunnel, inboundSpi, outboundSpi, localSelectors: local, remoteSelectors: remote } = sa
     const installed: InstalledSa = { id, peer, tunnel, inboundSpi, outboundSpi, local, remote }
-    slot.installed = [...slot.installed, installed]
+    slot.installed = carries === 'now' ? [...slot.installed, installed] : [installed, ...slot.installed]
     this.#byChild.set(id, { slot, sa: installed })
     this.#applyPolicy(slot)
     return wasDown
+  }
+
+  /** What is sent goes out on this Child SA from now on. */
+  use(id: number): void {
+    const entry = this.#byChild.get(id)
+    if (entry === undefined) return
+    const { slot, sa } = entry
+    slot.installed = [...slot.installed.filter((other) => other !== sa), sa]
+    this.#applyPolicy(slot)
   }
 
   /** @returns what was removed and whether its tunnel is now down; undefined when there was none of that id */
@@ -198,6 +207,15 @@ export class Datapath {
   /** @returns undefined when that Child SA is not installed */
   child(id: number): InstalledSa | undefined {
     return this.#byChild.get(id)?.sa
+  }
+
+  /** What the busier direction of a Child SA carried. */
+  usage(id: number): { readonly bytes: number; readonly packets: number } | undefined {
+    const sa = this.#byChild.get(id)?.sa
+    if (sa === undefined) return undefined
+    const counters = [this.#addon.inboundCounters(sa.inboundSpi), this.#addon.outboundCounters(id)]
+    const largest = (of: 'bytes' | 'packets') => Math.max(...counters.map((c) => Number(c?.[of] ?? 0n)))
+    return { bytes: largest('bytes'), packets: largest('packets') }
   }
 
   /** CLOCK_BOOTTIME milliseconds of the last authenticated packet; undefined for none. */

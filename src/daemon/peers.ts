@@ -128,6 +128,9 @@ export class Peers {
         if (record !== undefined) record.retryAt = undefined
         return
       }
+      case 'ike-sa-rekeyed':
+        this.#records.get(event.peer)?.established.add(event.ikeSaId)
+        return
       case 'stranger-refused':
         this.#warn(event.failure)
         return

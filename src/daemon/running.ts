@@ -258,6 +258,7 @@ export class RunningDaemon implements Daemon {
         ports: { ike: ikePort, natt: nattPort },
         lastInbound: (id) => instantOf(datapath.lastInboundMs(id)),
         lastOutbound: (id) => instantOf(datapath.lastOutboundMs(id)),
+        usage: (id) => datapath.usage(id),
         ...(keyLog === undefined ? {} : { keyLog: createKeyLog((line) => keyLog.write(line)) }),
       },
       { rng: systemRng, logger: this.#reporter.logger },
@@ -269,10 +270,18 @@ export class RunningDaemon implements Daemon {
     const control = await ControlServer.listen(join(this.#runDir, `${this.#config.interface.name}.sock`), {
       status: () => this.status(),
       down: (reason) => void this.stop(reason),
+      rekey: (peer, kind) => this.#requireConnections().rekey(peer, kind),
+      terminate: (peer) => this.#requireConnections().terminate(peer),
     })
     this.#parts.control = control
     this.#reporter.addSink((event) => control.publish(event))
     this.#reporter.step('control', control.path, began)
+  }
+
+  #requireConnections(): Connections {
+    const { connections } = this.#parts
+    if (connections === undefined) throw new TsvpnError('TSVPN_CONTROL', 'the daemon is not up')
+    return connections
   }
 
   #stop(reason: StopReason): Promise<void> {

@@ -64,7 +64,7 @@ export class EspTwin {
   readonly sadb: Sadb
   readonly #events: EspEvent[] = []
   readonly #acquiredAt = new Map<number, Instant>()
-  /** Oldest first. */
+  /** The last one of a policy carries its traffic. */
   #children: readonly Child[] = []
 
   /** @param env its randomness makes the IVs of CBC */
@@ -73,11 +73,11 @@ export class EspTwin {
   }
 
   /**
-   * Inbound first, then outbound, then the policy: an SA takes over from its predecessor of the same tunnel and selectors
+   * Inbound first, then outbound, then, unless it carries later, the policy: an SA takes over from its predecessor of the same tunnel and selectors
    * in one step, and the predecessor still receives until it is removed. Copies the keys.
    * @throws RangeError as Sadb does
    */
-  installChildSa(sa: ChildSa): void {
+  installChildSa(sa: ChildSa, carries: 'now' | 'later' = 'now'): void {
     const path = saPath(sa.path)
     const selectors = { local: sa.localSelectors, remote: sa.remoteSelectors }
     const inboundKeys = saKeys(sa.suite, sa.inboundKeys)
@@ -92,8 +92,21 @@ export class EspTwin {
       policy: predecessor?.policy ?? sa.id,
       selectors,
     }
-    this.#children = [...this.#children, child]
-    this.sadb.setPolicy({ id: child.policy, ...selectors, outbound: sa.id })
+    const isFirst = predecessor === undefined
+    this.#children = carries === 'now' || isFirst ? [...this.#children, child] : [child, ...this.#children]
+    if (carries === 'now' || isFirst) this.#carry(child)
+  }
+
+  /** What is sent goes out on this Child SA from now on. */
+  useChildSa(id: number): void {
+    const child = this.#children.find((candidate) => candidate.id === id)
+    if (child === undefined) return
+    this.#children = [...this.#children.filter((other) => other !== child), child]
+    this.#carry(child)
+  }
+
+  #carry(child: Child): void {
+    this.sadb.setPolicy({ id: child.policy, ...child.selectors, outbound: child.id })
   }
 
   /** The youngest that is left of the same tunnel and selectors takes over. @returns false when it was not installed */
@@ -103,7 +116,7 @@ export class EspTwin {
     this.#children = this.#children.filter((other) => other !== child)
     const heir = this.#children.findLast((other) => other.policy === child.policy)
     if (heir === undefined) this.sadb.removePolicy(child.policy)
-    else this.sadb.setPolicy({ id: child.policy, ...heir.selectors, outbound: heir.id })
+    else this.#carry(heir)
     this.sadb.removeOutbound(id)
     this.sadb.removeInbound(child.inboundSpi)
     return true

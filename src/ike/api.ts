@@ -34,6 +34,10 @@ export interface TunnelConfig {
   readonly remoteSelectors: readonly TrafficSelector[]
   readonly espProposals: readonly SuiteProposal[]
   readonly replayWindow: number
+  /** `up` (default): kept up for a peer that we were told to reach. Others are made when asked for. */
+  readonly start?: 'up' | 'on-traffic' | 'wait'
+  /** Soft limits: the Child SA is rekeyed there. Absent or 0: none. The datapath has its own for sequence numbers. */
+  readonly rekey?: { readonly ms?: number; readonly bytes?: number; readonly packets?: number }
 }
 
 /** One peer, resolved: no names, no files. */
@@ -48,6 +52,10 @@ export interface PeerConfig {
   readonly ikeProposals: readonly SuiteProposal[]
   /** Milliseconds without inbound traffic before a liveness check (RFC 7296 §2.4). */
   readonly livenessMs: number
+  /** Age at which the IKE SA is rekeyed, milliseconds; absent or 0: never by time. */
+  readonly rekeyMs?: number
+  /** Age at which we authenticate anew, or, as responder, ask the initiator to (RFC 4478). Absent or 0: never. */
+  readonly reauthMs?: number
   readonly tunnels: readonly TunnelConfig[]
 }
 
@@ -75,8 +83,20 @@ export type IkeEvent =
   /** Pass to `runCryptoJob` (crypto/jobs.ts), in this thread or another, and feed the result to `completeJob(id, …)`. */
   | { readonly kind: 'crypto-job'; readonly id: number; readonly job: CryptoJob }
   | { readonly kind: 'ike-sa-established'; readonly ikeSaId: number; readonly peer: string }
-  /** Install inbound first, then outbound, then switch the policy (make before break). `replaces` is removed by a later event. */
-  | { readonly kind: 'install-child-sa'; readonly sa: ChildSa }
+  /**
+   * Install inbound, then outbound. `now`: traffic moves to it at once, for the peer receives on it already; `later`: it
+   * moves with `use-child-sa`, and an older one carries it until then.
+   */
+  | { readonly kind: 'install-child-sa'; readonly sa: ChildSa; readonly carries: 'now' | 'later' }
+  /** The peer has shown that it receives on this Child SA. */
+  | { readonly kind: 'use-child-sa'; readonly id: number; readonly peer: string; readonly tunnel: string }
+  /** The IKE SA lives on under new keys; Child SAs move along. */
+  | {
+      readonly kind: 'ike-sa-rekeyed'
+      readonly ikeSaId: number
+      readonly predecessor: number
+      readonly peer: string
+    }
   | {
       readonly kind: 'remove-child-sa'
       readonly id: number
@@ -115,6 +135,9 @@ export type TimerName =
   | 'reconnect'
   | 'cookieRotation'
   | 'closeGrace'
+  | 'task'
+  | 'lifetime'
+  | 'linger'
 
 /** What `status` shows of one IKE SA. */
 export interface IkeSaSnapshot {
@@ -132,6 +155,8 @@ export interface IkeSaSnapshot {
   readonly behindNat: { readonly local: boolean; readonly remote: boolean }
   readonly establishedAt: Instant | undefined
   readonly children: readonly ChildSaSnapshot[]
+  /** Ids of deleted Child SAs that still receive for a moment. */
+  readonly lingering: readonly number[]
 }
 
 export interface ChildSaSnapshot {
@@ -169,6 +194,8 @@ export interface EndpointOptions {
   lastInbound?(childSaId: number): Instant | undefined
   /** Time of the last ESP packet that we sent on a Child SA: a NAT keepalive goes only when nothing else did (UE-07). */
   lastOutbound?(childSaId: number): Instant | undefined
+  /** What a Child SA carried in either direction, the larger one; asked for only where the configuration sets a limit. */
+  usage?(childSaId: number): { readonly bytes: number; readonly packets: number } | undefined
   readonly keyLog?: KeyLog
 }
 
@@ -185,6 +212,15 @@ export interface IkeEndpointApi {
   handleDatagram(datagram: Datagram, now: Instant): void
   handleTimeout(now: Instant): void
   completeJob(id: number, result: CryptoJobResult, now: Instant): void
+  /** Makes the tunnel of a peer: a further Child SA, or the IKE SA first. */
+  startTunnel(peer: string, tunnel: string, now: Instant): void
+  /** Rekeys one Child SA or one IKE SA now. @returns false when there is none of that id */
+  rekeyChild(childId: number, now: Instant): boolean
+  rekeyIke(ikeSaId: number, now: Instant): boolean
+  /** Deletes one Child SA; a tunnel that is kept up gets another one. @returns false when there is none of that id */
+  deleteChild(childId: number, now: Instant): boolean
+  /** The datapath says that the keys of this Child SA are nearly used up (sequence numbers, AEAD limit). */
+  handleSoftLimit(childId: number, now: Instant): void
   /** An authenticated ESP packet came from a new source (shard event). */
   handleEndpointMoved(inboundSpi: number, remote: Path['remote'], now: Instant): void
   pollTransmit(): Datagram | undefined

@@ -49,6 +49,28 @@ export const INIT_ERROR_GRACE_MS = 2_000
 export const RECONNECT_FIRST_MS = 1_000
 export const RECONNECT_MAX_MS = 60_000
 
+/** SAs are rekeyed up to a tenth before their time, at random. */
+export const REKEY_JITTER = 0.1
+/** An SA that could not be rekeyed is gone a tenth after its time. */
+export const HARD_LIFETIME_FACTOR = 1.1
+/** A rekeying that was put off or failed is tried again after this long. */
+export const REKEY_RETRY_MS = 10_000
+/** After TEMPORARY_FAILURE: at least this long, at most twice; at random, so that two that block each other part. */
+export const TEMPORARY_FAILURE_MS = 500
+/** A tunnel that the peer refused is asked for again after this long. */
+export const TUNNEL_RETRY_MS = 60_000
+/** A Child SA that the peer deletes sooner than this comes back after a pause. */
+export const SHORT_LIFE_MS = 10_000
+/** A deleted Child SA receives this long, for what was sent before the switch. */
+export const LINGER_MS = 5_000
+/** Volume limits of Child SAs are looked at this often; where there are none, never. */
+export const USAGE_INTERVAL_MS = 1_000
+/** Of two IKE SAs made at once the peer deletes its own; if that Delete is lost, this ends it. */
+export const REDUNDANT_LIFE_MS = 30_000
+/** Child SAs of one IKE SA, and requests for more within a minute (THREATS §2). */
+export const CHILDREN_PER_SA = 64
+export const CREATIONS_PER_MINUTE = 60
+
 /** RFC 3948 §4. */
 export const NAT_KEEPALIVE_MS = 20_000
 

@@ -37,6 +37,13 @@ export interface Core {
   replaceOthers(sa: IkeSa, peer: PeerConfig, now: Instant): void
   /** The peer's newest authentic message came from this address. */
   movePath(sa: IkeSa, remote: Path['remote']): void
+  /** A rekeyed IKE SA is found by its new SPI from now on. */
+  adopt(sa: IkeSa): void
+  /** The Child SAs of `from` belong to `to`. */
+  moveChildren(from: IkeSa, to: IkeSa): void
+  newSaId(): number
+  /** Makes another IKE SA with the same peer and lets this one go when that carries its tunnels. */
+  reauthenticate(sa: IkeSa, now: Instant): void
   /** Ends an SA at once, without telling the peer; its children are removed and a wanted peer is tried again. */
   close(sa: IkeSa, failure: Failure, now: Instant): void
   /** Whether this peer is meant to be up, so that a lost connection is made anew. */

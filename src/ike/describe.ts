@@ -114,6 +114,11 @@ export const failures = {
     text: `peer ${peer.name} closed the connection`,
   }),
   replaced: (peer: PeerConfig): Failure => ({ reason: 'replaced', text: `peer ${peer.name} connected anew` }),
+  rekeyed: (peer: PeerConfig): Failure => ({ reason: 'replaced', text: `IKE SA with peer ${peer.name} was rekeyed` }),
+  lifetimeOver: (peer: PeerConfig): Failure => ({
+    reason: 'peer-dead',
+    text: `IKE SA with peer ${peer.name} reached the end of its lifetime without being rekeyed`,
+  }),
   localDelete: (peer: PeerConfig): Failure => ({
     reason: 'local-delete',
     text: `connection with peer ${peer.name} closed`,

@@ -1,27 +1,22 @@
 /**
  * From a decoded message to the exchange that handles it: gate, window, protection, legality, in this order for every
- * message. And from a timer to what it is for.
+ * message.
  */
 import type { Instant } from '../env.ts'
 import { EXCHANGE_TYPE, NOTIFY } from '../wire/iana.ts'
 import type { DecodeFault, IkeMessage, Payload } from '../wire/ike-types.ts'
 import { checkPayloads } from '../wire/payload-rules.ts'
-import type { Datagram, TimerName } from './api.ts'
-import { NAT_KEEPALIVE_MS } from './constants.ts'
+import type { Datagram } from './api.ts'
 import type { Core } from './core.ts'
 import { failures, formatSocket } from './describe.ts'
 import { handleAuthResponse } from './exchanges/auth-initiator.ts'
 import { handleAuthRequest } from './exchanges/auth-responder.ts'
-import {
-  checkLiveness,
-  handleInformationalRequest,
-  handleInformationalResponse,
-  refuseCreateChild,
-} from './exchanges/informational.ts'
+import { handleCreateRequest, handleCreateResponse } from './exchanges/create-child-dispatch.ts'
+import { handleInformationalRequest, handleInformationalResponse } from './exchanges/informational.ts'
 import { handleInitResponse } from './exchanges/init-initiator.ts'
 import { mayServe } from './gate.ts'
 import type { IkeSa } from './ike-sa.ts'
-import { matchResponse, repeatResized, repeatResponse, retransmit, sendResponse } from './messaging.ts'
+import { matchResponse, repeatResized, repeatResponse, sendResponse } from './messaging.ts'
 import { type Opened, openMessage } from './opening.ts'
 import { notify } from './payloads.ts'
 import type { Protection } from './protect.ts'
@@ -74,13 +69,14 @@ function serveRequest(core: Core, sa: IkeSa, message: IkeMessage, payloads: read
     case EXCHANGE_TYPE.INFORMATIONAL:
       return handleInformationalRequest(core, sa, message, payloads, now)
     case EXCHANGE_TYPE.CREATE_CHILD_SA:
-      return refuseCreateChild(core, sa, message, now)
+      return handleCreateRequest(core, sa, message, payloads, now)
   }
 }
 
 function serveResponse(core: Core, sa: IkeSa, message: IkeMessage, payloads: readonly Payload[], now: Instant): void {
   const purpose = matchResponse(core, sa, message)
   if (purpose === 'ike-auth') handleAuthResponse(core, sa, payloads, now)
+  else if (purpose === 'create-child' && sa.state.name === 'established') handleCreateResponse(core, sa, payloads, now)
   else if (purpose !== undefined) handleInformationalResponse(core, sa, purpose, now)
 }
 
@@ -110,68 +106,4 @@ function handleFault(
   }
   sendResponse(core, sa, protection, message, [notify(NOTIFY.INVALID_SYNTAX)], now)
   core.close(sa, failure, now)
-}
-
-export function onTimer(core: Core, sa: IkeSa, name: TimerName, now: Instant): void {
-  switch (name) {
-    case 'retransmit':
-      if (!retransmit(core, sa, now)) giveUp(core, sa, now)
-      return
-    case 'halfOpenExpiry':
-      return core.close(sa, sa.role === 'responder' ? failures.halfOpenExpired(sa.path.remote) : failures.jobLost, now)
-    case 'liveness':
-      return onLiveness(core, sa, now)
-    case 'natKeepalive':
-      return sendKeepalive(core, sa, now)
-    case 'closeGrace':
-      return onCloseGrace(core, sa, now)
-    case 'reconnect':
-    case 'cookieRotation':
-      return
-  }
-}
-
-function giveUp(core: Core, sa: IkeSa, now: Instant): void {
-  const { peer, state } = sa
-  if (peer === undefined) return
-  if (state.name === 'closing') return core.close(sa, state.failure, now)
-  const hint = state.name === 'init-sent' ? state.hint : undefined
-  const silent = state.name === 'established' ? failures.peerDead : failures.noResponse
-  core.close(sa, hint ?? silent(peer, sa.path.remote), now)
-}
-
-/** V2-014 and issue of idle tunnels: only when nothing came in, be it IKE or ESP. */
-function onLiveness(core: Core, sa: IkeSa, now: Instant): void {
-  if (sa.state.name !== 'established') return
-  const { peer, children } = sa.state
-  const inbound = [...children.keys()].map((id) => core.options.lastInbound?.(id) ?? 0)
-  const lastSign = Math.max(sa.lastHeard, ...inbound)
-  const due = lastSign + peer.livenessMs
-  if (due <= now) checkLiveness(core, sa, now)
-  core.timers.set(sa.id, 'liveness', due > now ? due : now + peer.livenessMs)
-}
-
-/** Either we waited long enough for the answer to our Delete, or for a better answer than an unprotected error. */
-function onCloseGrace(core: Core, sa: IkeSa, now: Instant): void {
-  const { state } = sa
-  if (state.name === 'closing') core.close(sa, state.failure, now)
-  else if (state.name === 'init-sent' && state.hint !== undefined) core.close(sa, state.hint, now)
-}
-
-/** Only the side that is behind a NAT has a mapping to keep. */
-export function armKeepalive(core: Core, sa: IkeSa, now: Instant): void {
-  if (sa.nat.local) core.timers.set(sa.id, 'natKeepalive', now + NAT_KEEPALIVE_MS)
-}
-
-/** RFC 3948 §2.3, §4: one octet 0xFF when nothing else went to the peer for the interval; no answer is expected. */
-function sendKeepalive(core: Core, sa: IkeSa, now: Instant): void {
-  if (sa.state.name !== 'established') return
-  const outbound = [...sa.state.children.keys()].map((id) => core.options.lastOutbound?.(id) ?? 0)
-  const lastSent = Math.max(sa.lastSent, ...outbound)
-  if (lastSent + NAT_KEEPALIVE_MS <= now) {
-    core.transmitRaw(sa.path, Uint8Array.of(0xff))
-    sa.lastSent = now
-  }
-  const due = Math.max(sa.lastSent, lastSent) + NAT_KEEPALIVE_MS
-  core.timers.set(sa.id, 'natKeepalive', due > now ? due : now + NAT_KEEPALIVE_MS)
 }

@@ -7,7 +7,8 @@ import type { Path, SocketAddress } from '../sa/child-sa.ts'
 import { addNonEspMarker, demultiplex, stripNonEspMarker } from '../wire/esp.ts'
 import { EXCHANGE_TYPE } from '../wire/iana.ts'
 import { decodeIkeMessage } from '../wire/ike-message.ts'
-import type { IkeHeader, IkeMessage } from '../wire/ike-types.ts'
+import type { IkeMessage } from '../wire/ike-types.ts'
+import { armLifetime } from './ageing.ts'
 import type {
   CryptoJobResult,
   Datagram,
@@ -19,18 +20,22 @@ import type {
   PeerConfig,
   TimerName,
 } from './api.ts'
-import { CLOSE_GRACE_MS, COOKIE_ROTATION_MS, MAX_INIT_REQUEST, REPORTS_PER_SECOND, SAS_PER_PEER } from './constants.ts'
+import * as commands from './commands.ts'
+import { CLOSE_GRACE_MS, COOKIE_ROTATION_MS, MAX_INIT_REQUEST, REPORTS_PER_SECOND } from './constants.ts'
 import { CookieJar } from './cookie.ts'
 import type { Core } from './core.ts'
 import { failures } from './describe.ts'
-import { armKeepalive, handleMessage, onTimer } from './dispatch.ts'
-import { removeChild } from './exchanges/child.ts'
+import { handleMessage } from './dispatch.ts'
+import { onTimer } from './dispatch-timers.ts'
+import { dropAll } from './exchanges/children.ts'
 import { beginDelete } from './exchanges/informational.ts'
 import { beginInit } from './exchanges/init-initiator.ts'
 import { handleInitRequest } from './exchanges/init-responder.ts'
 import { HalfOpen } from './half-open.ts'
 import { IkeSa } from './ike-sa.ts'
 import { Jobs } from './jobs.ts'
+import { armKeepalive } from './keepalive.ts'
+import { lifetimeFrom } from './lifetime.ts'
 import { repeatResponse } from './messaging.ts'
 import { PeerTable } from './peer-table.ts'
 import { ReportLimiter } from './rate-limit.ts'
@@ -39,6 +44,7 @@ import { SaTable } from './sa-table.ts'
 import { snapshotOf } from './snapshot.ts'
 import { Strangers } from './strangers.ts'
 import { Timers } from './timers.ts'
+import { replaceOthers, settle } from './uniqueness.ts'
 
 /** Timers of the endpoint itself; IKE SAs count from 1, peers from -2 downwards (reconnect.ts). */
 const ENDPOINT_TIMER = -1
@@ -91,6 +97,28 @@ export class IkeEndpoint implements IkeEndpointApi {
     for (const sa of this.#sas.ofPeer(peerName)) beginDelete(this.#core, sa, localDelete(sa), now)
   }
 
+  startTunnel(peerName: string, tunnel: string, now: Instant): void {
+    const isMade = commands.startTunnel(this.#core, this.#sas.ofPeer(peerName), tunnel, now)
+    const peer = this.#peers.named(peerName)
+    if (!isMade && peer.remote !== undefined && !this.#isShutDown) this.#connect(peer, peer.remote, now)
+  }
+
+  rekeyChild(childId: number, now: Instant): boolean {
+    return commands.rekeyChild(this.#core, this.#sas.all(), childId, now)
+  }
+
+  rekeyIke(ikeSaId: number, now: Instant): boolean {
+    return commands.rekeyIke(this.#core, this.#sas.byId(ikeSaId), now)
+  }
+
+  deleteChild(childId: number, now: Instant): boolean {
+    return commands.deleteChild(this.#core, this.#sas.all(), childId, now)
+  }
+
+  handleSoftLimit(childId: number, now: Instant): void {
+    this.rekeyChild(childId, now)
+  }
+
   shutdown(now: Instant): void {
     this.#isShutDown = true
     this.#reconnects.forgetAll()
@@ -112,7 +140,7 @@ export class IkeEndpoint implements IkeEndpointApi {
       return
     }
     const sa = this.#sas.byLocalSpi(header.fromOriginalInitiator ? header.responderSpi : header.initiatorSpi)
-    if (sa === undefined || !spisFit(sa, header)) return this.#strangers.unknownSpi(message, datagram, now)
+    if (sa === undefined || !sa.isMeantBy(header)) return this.#strangers.unknownSpi(message, datagram, now)
     handleMessage(this.#core, sa, message, datagram, now)
   }
 
@@ -158,6 +186,19 @@ export class IkeEndpoint implements IkeEndpointApi {
 
   #connect(peer: PeerConfig, remote: SocketAddress, now: Instant): void {
     if (this.#sas.ofPeer(peer.name).some((sa) => sa.state.name !== 'closing')) return
+    this.#call(peer, remote, now, undefined)
+  }
+
+  /** Make before break: the other one goes when this one carries its tunnels. */
+  #reauthenticate(old: IkeSa, now: Instant): void {
+    const { peer } = old
+    const remote = peer?.remote
+    const isUnderWay = peer && this.#sas.ofPeer(peer.name).some(({ supersedes }) => supersedes === old.id)
+    if (peer === undefined || remote === undefined || isUnderWay || this.#isShutDown) return
+    this.#call(peer, remote, now, old.id)
+  }
+
+  #call(peer: PeerConfig, remote: SocketAddress, now: Instant, supersedes: number | undefined): void {
     const { ports } = this.#options
     // Whoever gives another port than 500 means one where the non-ESP marker is expected.
     const localPort = remote.port === 500 ? ports.ike : ports.natt
@@ -170,6 +211,7 @@ export class IkeEndpoint implements IkeEndpointApi {
       state: { name: 'starting', peer },
       now,
     })
+    sa.supersedes = supersedes
     this.#sas.adopt(sa)
     beginInit(this.#core, sa, peer, now)
   }
@@ -233,11 +275,15 @@ export class IkeEndpoint implements IkeEndpointApi {
       newIkeSpi: () => this.#sas.newIkeSpi(),
       newInboundSpi: () => this.#sas.newInboundSpi(),
       newChildId: () => this.#sas.newChildId(),
+      newSaId: () => this.#sas.newSaId(),
+      adopt: (sa) => this.#sas.adopt(sa),
+      moveChildren: (from, to) => this.#sas.moveChildren(from, to),
+      reauthenticate: (sa, now) => this.#reauthenticate(sa, now),
       findPeer: (remoteId, localId, from) => this.#peers.identified(remoteId, localId, from),
       identified: (sa) => this.#sas.identified(sa),
       established: (sa, now) => this.#established(sa, now),
-      settled: (sa, now) => this.#settled(sa, now),
-      replaceOthers: (sa, peer, now) => this.#replaceOthers(sa, peer, now),
+      settled: (sa, now) => settle(this.#core, this.#sas, sa, now),
+      replaceOthers: (sa, peer, now) => replaceOthers(this.#core, this.#sas, sa, peer, now),
       close: (sa, failure, now) => this.#close(sa, failure, now),
       hasOther: (sa, peer) =>
         this.#sas.ofPeer(peer.name).some((other) => other !== sa && other.state.name !== 'closing'),
@@ -258,42 +304,22 @@ export class IkeEndpoint implements IkeEndpointApi {
     this.#halfOpen.authenticated(sa)
     this.#timers.stop(sa.id, 'halfOpenExpiry')
     this.#timers.set(sa.id, 'liveness', now + peer.livenessMs)
+    sa.lifetime = lifetimeFrom(peer.rekeyMs, now, this.#env.rng)
+    if (sa.role === 'initiator') sa.reauthenticateAt = lifetimeFrom(peer.reauthMs, now, this.#env.rng).softAt
+    armLifetime(this.#core, sa, now)
     armKeepalive(this.#core, sa, now)
     this.#reconnects.succeeded(peer.name)
     this.#emit({ kind: 'ike-sa-established', ikeSaId: sa.id, peer: peer.name })
   }
 
-  /**
-   * Both sides began at once, so there are two IKE SAs: the one with the lower SPIi stays. Its initiator deletes the other,
-   * for it alone knows that both ends have installed the one that stays.
-   */
-  #settled(sa: IkeSa, now: Instant): void {
-    const { peer } = sa
-    if (peer === undefined) return
-    const live = this.#sas.ofPeer(peer.name).filter((other) => other.hasChildren)
-    const ours = live.filter(({ role }) => role === 'initiator')
-    for (const other of live) {
-      const isBeaten = other.role === 'responder' && ours.some((own) => own.initiatorSpi < other.initiatorSpi)
-      if (isBeaten) beginDelete(this.#core, other, failures.replaced(peer), now)
-    }
-    const established = this.#sas.ofPeer(peer.name).filter((other) => other.state.name === 'established')
-    for (const oldest of established.slice(0, Math.max(0, established.length - SAS_PER_PEER)))
-      beginDelete(this.#core, oldest, failures.replaced(peer), now)
-  }
-
-  /** Only what was there before: our own attempt under way is younger than what the peer remembers. */
-  #replaceOthers(sa: IkeSa, peer: PeerConfig, now: Instant): void {
-    for (const other of this.#sas.ofPeer(peer.name)) {
-      const isStale = ['established', 'closing', 'auth-computing'].includes(other.state.name)
-      if (other.id < sa.id && isStale) this.#close(other, failures.replaced(peer), now)
-    }
-  }
-
   #close(sa: IkeSa, failure: Failure, now: Instant): void {
     if (sa.state.name === 'closed') return
     const { peer, state, protection } = sa
-    if (state.name === 'established')
-      for (const child of state.children.values()) removeChild(this.#core, state.peer, child)
+    dropAll(this.#core, sa)
+    sa.creation?.privateKey.fill(0)
+    // A rekeying of which this SA was one end.
+    if (sa.heirOf?.successor === sa) sa.heirOf.successor = undefined
+    if (sa.successor !== undefined) sa.successor.heirOf = undefined
     if (state.name === 'init-sent') state.attempt.privateKey.fill(0)
     // A responder that refused keeps its answer for the repeated request; half-open expiry ends that.
     const lingers = state.name === 'init-replied' && sa.responses.last !== undefined
@@ -361,13 +387,6 @@ function localDelete(sa: IkeSa): Failure {
   return sa.peer
     ? failures.localDelete(sa.peer)
     : { reason: 'local-delete', text: 'closed before it was authenticated' }
-}
-
-/** The other SPI must be the one that we know, too; a response to IKE_SA_INIT brings it for the first time. */
-function spisFit(sa: IkeSa, header: IkeHeader): boolean {
-  if (header.fromOriginalInitiator !== (sa.role === 'responder')) return false
-  if (sa.role === 'responder') return header.initiatorSpi === sa.initiatorSpi
-  return sa.responderSpi === 0n || header.responderSpi === sa.responderSpi
 }
 
 function sameSocket(a: SocketAddress, b: SocketAddress): boolean {

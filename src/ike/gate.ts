@@ -42,9 +42,9 @@ const OPEN: readonly Row[] = [
   ['auth-sent', 'initiator', 'response', [IKE_AUTH]],
   ['init-replied', 'responder', 'request', [IKE_AUTH]],
   ['established', 'either', 'request', [CREATE_CHILD_SA, INFORMATIONAL]],
-  ['established', 'either', 'response', [INFORMATIONAL]],
-  ['closing', 'either', 'request', [INFORMATIONAL]],
-  ['closing', 'either', 'response', [INFORMATIONAL]],
+  ['established', 'either', 'response', [CREATE_CHILD_SA, INFORMATIONAL]],
+  ['closing', 'either', 'request', [CREATE_CHILD_SA, INFORMATIONAL]],
+  ['closing', 'either', 'response', [CREATE_CHILD_SA, INFORMATIONAL]],
 ]
 
 const open = new Set(

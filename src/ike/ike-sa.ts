@@ -7,10 +7,13 @@ import type { ChildSa, Path } from '../sa/child-sa.ts'
 import type { IkeHeader, Payload } from '../wire/ike-types.ts'
 import type { Failure, Identity, PeerConfig, TunnelConfig } from './api.ts'
 import { PACKET_SIZE } from './constants.ts'
+import type { Creation } from './creation.ts'
 import { Reassembly } from './fragments.ts'
 import type { Role } from './gate.ts'
+import { type Lifetime, NO_LIMIT } from './lifetime.ts'
 import type { NatView } from './nat-detection.ts'
 import type { Protection } from './protect.ts'
+import type { Task } from './tasks.ts'
 import { RequestWindow, ResponseWindow } from './window.ts'
 
 /** One try to get through IKE_SA_INIT as initiator; COOKIE and INVALID_KE_PAYLOAD make a new one out of it. */
@@ -42,10 +45,27 @@ export interface ChildOffer {
   readonly inboundSpi: number
 }
 
+/**
+ * live → rekeying → replaced → gone; deleting: our Delete is out; redundant: the loser of two simultaneous rekeyings, whose
+ * creator will delete it (RFC 7296 §2.8.1).
+ */
+export type ChildPhase = 'live' | 'rekeying' | 'replaced' | 'deleting' | 'redundant'
+
 export interface LiveChild {
   readonly sa: Pick<ChildSa, 'id' | 'tunnel' | 'inboundSpi' | 'outboundSpi' | 'localSelectors' | 'remoteSelectors'>
+  readonly config: TunnelConfig
   readonly suite: string
   readonly installedAt: Instant
+  phase: ChildPhase
+  lifetime: Lifetime
+  /** Id of the Child SA that takes over; set once it exists. */
+  replacedBy?: number
+}
+
+/** A deleted predecessor that still receives: packets of before the switch may be on their way (V2-033). */
+export interface LingeringChild {
+  readonly child: LiveChild
+  readonly until: Instant
 }
 
 export type State =
@@ -99,6 +119,24 @@ export class IkeSa {
   lastHeard: Instant
   /** Time of the last message or keepalive to the peer. */
   lastSent: Instant
+  /** What is to be asked of the peer, one at a time. */
+  readonly tasks: Task[] = []
+  /** Our CREATE_CHILD_SA request, from its first computation until its answer is worked in. */
+  creation: Creation | undefined
+  /** Child SAs whose Delete is outstanding. */
+  deleting: readonly number[] = []
+  readonly lingering = new Map<number, LingeringChild>()
+  lifetime: Lifetime = NO_LIMIT
+  /** When we authenticate anew on an IKE SA beside this one (RFC 4478). */
+  reauthenticateAt: Instant = Number.POSITIVE_INFINITY
+  /** The peer rekeyed this IKE SA into that one, and has not shown yet that it knows our answer. */
+  successor: IkeSa | undefined
+  /** The other end of `successor`. */
+  heirOf: IkeSa | undefined
+  /** Id of the IKE SA that goes when this one carries its tunnels (reauthentication). */
+  supersedes: number | undefined
+  /** CREATE_CHILD_SA requests of the peer within the current minute (THREATS #34). */
+  readonly demand = { since: 0, count: 0 }
 
   constructor(init: {
     readonly id: number
@@ -138,12 +176,29 @@ export class IkeSa {
     return this.state.name === 'established' && this.state.children.size > 0
   }
 
+  /** A request of ours or the peer's is under way, or this IKE SA is about to go: nothing new begins. */
+  get isBusy(): boolean {
+    return (
+      this.requests.outstanding !== undefined ||
+      this.creation !== undefined ||
+      this.responses.isAnswering ||
+      this.successor !== undefined
+    )
+  }
+
   /**
    * V2-064: a peer behind a NAT is followed to where its newest authentic message came from. An initiator behind a NAT
    * itself is not: it called a fixed address, and following would let whoever relays its packets lead it away.
    */
   get followsPeer(): boolean {
     return this.nat.remote && !(this.nat.local && this.role === 'initiator')
+  }
+
+  /** The other SPI must be the one that we know, too; a response to IKE_SA_INIT brings it for the first time. */
+  isMeantBy(header: IkeHeader): boolean {
+    if (header.fromOriginalInitiator !== (this.role === 'responder')) return false
+    if (this.role === 'responder') return header.initiatorSpi === this.initiatorSpi
+    return this.responderSpi === 0n || header.responderSpi === this.responderSpi
   }
 
   header(exchangeType: number, messageId: number, isResponse: boolean): IkeHeader {

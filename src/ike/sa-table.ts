@@ -87,6 +87,12 @@ export class SaTable {
     return [...this.#byId.values()]
   }
 
+  /** The IKE SA was rekeyed. */
+  moveChildren(from: IkeSa, to: IkeSa): void {
+    if (from.state.name !== 'established') return
+    for (const { sa } of from.state.children.values()) this.#byInboundSpi.set(sa.inboundSpi, to)
+  }
+
   /** Child SAs come and go by events; this index follows them. */
   follow(event: IkeEvent): void {
     if (event.kind === 'install-child-sa') {

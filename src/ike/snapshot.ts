@@ -33,5 +33,6 @@ export function snapshotOf(sa: IkeSa): IkeSaSnapshot {
             installedAt,
           }))
         : [],
+    lingering: [...sa.lingering.keys()],
   }
 }

@@ -21,6 +21,9 @@ export const TIMER_MEANING: Readonly<Record<TimerName, string>> = {
   reconnect: 'try again to reach a peer that is meant to be up',
   cookieRotation: 'replace the secret behind COOKIE notifies (RFC 7296 §2.6)',
   closeGrace: 'stop waiting: for the answer to a Delete, or for a better answer than an unprotected error (§2.21.1)',
+  task: 'something is to be asked of the peer: rekey, delete, create',
+  lifetime: 'an SA may have reached its soft or hard limit (RFC 7296 §2.8)',
+  linger: 'a replaced Child SA stops receiving',
 }
 
 export class Timers {

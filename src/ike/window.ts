@@ -4,7 +4,7 @@ import type { IkeMessage, Payload } from '../wire/ike-types.ts'
 import { RETRANSMIT_BASE, RETRANSMIT_FIRST_MS, RETRANSMIT_MAX_MS } from './constants.ts'
 
 /** Why a request was sent; decides who handles its response. */
-export type RequestPurpose = 'ike-sa-init' | 'ike-auth' | 'liveness' | 'delete' | 'delete-child'
+export type RequestPurpose = 'ike-sa-init' | 'ike-auth' | 'liveness' | 'delete' | 'delete-child' | 'create-child'
 
 /** A request or response that may have to go again. */
 export interface SentMessage {
@@ -72,6 +72,7 @@ interface Answer extends SentMessage {
 /** The peer's requests. The last one is kept with its response, which is repeated bit for bit (V2-005). */
 export class ResponseWindow {
   #expectedId = 0
+  #answering: number | undefined
   #last: Answer | undefined
 
   /**
@@ -80,6 +81,7 @@ export class ResponseWindow {
    */
   classify(message: IkeMessage): RequestVerdict {
     const { messageId } = message.header
+    if (messageId === this.#answering) return 'outside'
     if (messageId === this.#expectedId) return 'new'
     const last = this.#last
     if (last?.messageId !== messageId) return 'outside'
@@ -88,12 +90,22 @@ export class ResponseWindow {
     return fragment?.number === 1 && fragment.total > totalOf(last.request) ? 'resized' : 'outside'
   }
 
+  /** The answer to this request takes time; copies of it are dropped until then. */
+  begin(messageId: number): void {
+    this.#answering = messageId
+  }
+
+  get isAnswering(): boolean {
+    return this.#answering !== undefined
+  }
+
   get last(): SentMessage | undefined {
     return this.#last
   }
 
   answered(request: IkeMessage, response: Pick<SentMessage, 'messages' | 'payloads'>): void {
     const { messageId, exchangeType } = request.header
+    this.#answering = undefined
     this.#last = { ...response, messageId, exchangeType, request, sends: 1 }
     this.#expectedId = messageId + 1
   }

@@ -19,7 +19,9 @@ export function toWireProposals(suites: readonly SuiteProposal[], protocol: numb
 
 /** A child made in IKE_AUTH has no key exchange of its own (RFC 7296 §1.2). */
 export function withoutKeyExchange(suites: readonly SuiteProposal[]): SuiteProposal[] {
-  return suites.map((suite) => ({ transforms: suite.transforms.filter((t) => t.type !== TRANSFORM_TYPE.KE) }))
+  const bare = suites.map((suite) => ({ transforms: suite.transforms.filter((t) => t.type !== TRANSFORM_TYPE.KE) }))
+  // Two that differed in their key exchange only are one now.
+  return bare.filter((suite, i) => bare.findIndex((other) => sameSuite(other, suite)) === i)
 }
 
 /**
@@ -101,6 +103,10 @@ function mayBeLeftOut(transforms: readonly Transform[], type: number): boolean {
 
 function significant(transforms: readonly Transform[]): Transform[] {
   return transforms.filter((t) => !(hasNone(t.type) && t.id === NONE))
+}
+
+function sameSuite(a: SuiteProposal, b: SuiteProposal): boolean {
+  return JSON.stringify(a.transforms) === JSON.stringify(b.transforms)
 }
 
 function sameTransform(a: Transform, b: Transform): boolean {

@@ -171,7 +171,17 @@ export const DEFAULT_IKE_PROPOSALS: readonly SuiteProposal[] = [
   parseIkeProposal(`aes128-aes256-sha256-sha384-sha512-prfsha256-prfsha384-prfsha512-${IKE_KE}`),
 ]
 
+const ESP_KE = 'x25519-ecp256-ecp384-ecp521-x448-modp2048-modp3072-modp4096'
+
+/** With perfect forward secrecy first; a peer that does without picks one of the others, each a proposal of its own. */
 export const DEFAULT_ESP_PROPOSALS: readonly SuiteProposal[] = [
+  parseEspProposal(`aes128gcm16-aes256gcm16-chacha20poly1305-${ESP_KE}`),
+  parseEspProposal(`aes128-aes256-sha256-sha384-sha512-${ESP_KE}`),
   parseEspProposal('aes128gcm16-aes256gcm16-chacha20poly1305'),
   parseEspProposal('aes128-aes256-sha256-sha384-sha512'),
 ]
+
+/** Key exchanges that a Child SA may get although its proposals name none. */
+export const DEFAULT_PFS_TRANSFORMS: readonly Transform[] = parseEspProposal(`aes128gcm16-${ESP_KE}`).transforms.filter(
+  (t) => t.type === TRANSFORM_TYPE.KE,
+)

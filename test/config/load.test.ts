@@ -91,6 +91,7 @@ describe('a right file', () => {
       remoteId: { idType: 2, data: new TextEncoder().encode('branch') },
       localAuth: { kind: 'psk', secret: new TextEncoder().encode(SECRET) },
       livenessMs: 30_000,
+      rekeyMs: 14_400_000,
     })
     const [tunnel] = peer?.tunnels ?? []
     expect(tunnel).toMatchObject({ name: 'lan', start: 'up', replayWindow: 4096 })
@@ -120,12 +121,12 @@ peers:
     psk: { env: BRANCH_PSK }
     local: { id: 192.0.2.1, key: { file: own.key } }
     allowWeak: true
-    ike: { proposals: aes128-sha1-modp1024, liveness: 2m }
+    ike: { proposals: aes128-sha1-modp1024, liveness: 2m, rekey: 8h, reauth: 1d }
     tunnels:
       lan:
         remote: ["10.2.0.0/16[tcp/443]", "fd01::/64"]
         start: wait
-        esp: { proposals: [aes256gcm16-ecp384, aes256-sha512], replayWindow: 64 }
+        esp: { proposals: [aes256gcm16-ecp384, aes256-sha512], replayWindow: 64, rekey: 30m, rekeyBytes: 1000000000, rekeyPackets: 1000000 }
 `,
       { env: { BRANCH_PSK: '0x00112233445566778899aabbccddeeff' } },
     )
@@ -144,6 +145,8 @@ peers:
       localId: { idType: 1, data: Uint8Array.of(192, 0, 2, 1) },
       remoteId: { idType: 11, data: Uint8Array.of(0x0a, 0xff) },
       livenessMs: 120_000,
+      rekeyMs: 28_800_000,
+      reauthMs: 86_400_000,
     })
     expect(peer?.localAuth).toEqual({
       kind: 'psk',
@@ -156,6 +159,7 @@ peers:
     expect(tunnel?.remoteSelectors.map(formatSelector)).toEqual(['10.2.0.0/16[tcp/443]', 'fd01::/64'])
     expect(tunnel?.espProposals.map((p) => formatSuite(p.transforms))).toEqual(['aes256gcm16-ecp384', 'aes256-sha512'])
     expect(tunnel).toMatchObject({ start: 'wait', replayWindow: 64 })
+    expect(tunnel?.rekey).toEqual({ ms: 1_800_000, bytes: 1_000_000_000, packets: 1_000_000 })
   })
 
   test.each([
@@ -225,8 +229,8 @@ describe('a mistake is told with line, column, key, expected and found', () => {
       'office.yaml:12:16: peers.branch.tunnels.lan.start: expected up or wait, found "yes"',
     ],
     [
-      file({ tunnel: 'remote: [10.2.0.0/16]\n        esp: { rekey: 1h }' }),
-      'office.yaml:12:16: peers.branch.tunnels.lan.esp.rekey: rekey is not supported by this version',
+      file({ tunnel: 'remote: [10.2.0.0/16]\n        esp: { rekey: 1 }' }),
+      'office.yaml:12:23: peers.branch.tunnels.lan.esp.rekey: expected a duration such as 1h (ms, s, m, h or d), found the number 1',
     ],
     [
       file({ tunnel: 'remote: [10.2.0.0/16]\n        esp: { replayWindow: 70000 }' }),
@@ -250,8 +254,8 @@ describe('a mistake is told with line, column, key, expected and found', () => {
       'office.yaml:12:5: peers.branch.requestAddress: requestAddress is not supported by this version',
     ],
     [
-      file({ peer: 'ike: { rekey: 4h }' }),
-      'office.yaml:12:12: peers.branch.ike.rekey: rekey is not supported by this version',
+      file({ peer: 'ike: { rekey: 1s }' }),
+      'office.yaml:12:19: peers.branch.ike.rekey: expected a duration from 5s to 604800s, found "1s"',
     ],
     [
       file({ peer: 'ike: { livenes: 4h }' }),
@@ -315,10 +319,6 @@ describe('a mistake is told with line, column, key, expected and found', () => {
     [
       file({ auth: 'psk: "0xabc"' }),
       'office.yaml:7:10: peers.branch.psk: expected a secret, found that it begins with 0x but is not hex',
-    ],
-    [
-      `${file()}\n      two: { local: [10.9.0.0/16], remote: [10.2.0.0/16] }`,
-      'office.yaml:12:7: peers.branch.tunnels.two: a second tunnel with start: up is not supported by this version; give lan the networks of both, or set start: wait here',
     ],
     [file({ top: 'pools: {}' }), 'office.yaml:12:1: pools: pools is not supported by this version'],
     [file({ top: 'listn: {}' }), 'office.yaml:12:1: listn: unknown key; did you mean listen?'],

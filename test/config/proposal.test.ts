@@ -169,8 +169,10 @@ describe('defaults', () => {
   })
 
   test('V2-071 AEAD and non-AEAD stand in separate proposals, AEAD first', () => {
-    for (const proposals of [DEFAULT_IKE_PROPOSALS, DEFAULT_ESP_PROPOSALS]) {
-      expect(proposals.map((p) => p.transforms.some((t) => t.type === T.INTEG))).toEqual([false, true])
-    }
+    const kinds = (proposals: typeof DEFAULT_IKE_PROPOSALS) =>
+      proposals.map((p) => p.transforms.some((t) => t.type === T.INTEG))
+    expect(kinds(DEFAULT_IKE_PROPOSALS)).toEqual([false, true])
+    // With perfect forward secrecy, and without.
+    expect(kinds(DEFAULT_ESP_PROPOSALS)).toEqual([false, true, false, true])
   })
 })

@@ -11,9 +11,12 @@ import {
   getStatus,
   listInstances,
   postDown,
+  postRekey,
+  postTerminate,
   waitUntilGone,
 } from '../../src/control/client.ts'
 import { ControlServer } from '../../src/control/server.ts'
+import { TsvpnError } from '../../src/errors.ts'
 
 const status = (configFile: string | null = null): DaemonStatus => ({
   version: '0',
@@ -48,6 +51,12 @@ async function start(name: string, configFile: string | null = null): Promise<Co
   const server = await ControlServer.listen(join(runDir, `${name}.sock`), {
     status: () => status(configFile),
     down: (reason) => void downs.push(reason),
+    rekey: (peer, kind) => {
+      if (peer === 'nobody')
+        throw new TsvpnError('TSVPN_CONTROL', 'no peer is called nobody', { hint: 'known: office' })
+      return { accepted: true, peers: [peer ?? 'all', kind], count: 1 }
+    },
+    terminate: (peer) => ({ accepted: true, peers: [peer ?? 'all'], count: 2 }),
   })
   servers.push(server)
   return server
@@ -179,5 +188,16 @@ describe('client', () => {
     expect(await listInstances(runDir)).toEqual([])
     await expect(findInstance({ runDir })).rejects.toMatchObject({ code: 'TSVPN_NOT_RUNNING' })
     expect(await listInstances(join(runDir, 'missing'))).toEqual([])
+  })
+})
+
+describe('commands about SAs', () => {
+  test('rekey and terminate name their peers, and an unknown one is refused with those that are known', async () => {
+    await start('tsvpn0')
+    const instance = await findInstance({ runDir })
+    expect(await postRekey(instance, undefined, 'child')).toEqual({ accepted: true, peers: ['all', 'child'], count: 1 })
+    expect(await postRekey(instance, 'a b&what=x', 'ike')).toMatchObject({ peers: ['a b&what=x', 'ike'] })
+    expect(await postTerminate(instance, 'office')).toEqual({ accepted: true, peers: ['office'], count: 2 })
+    await expect(postRekey(instance, 'nobody', 'ike')).rejects.toMatchObject({ hint: 'known: office' })
   })
 })

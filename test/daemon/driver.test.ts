@@ -23,6 +23,17 @@ class Script implements IkeEndpointApi {
     this.log.push('initiate')
   }
   setPeerRemote(): void {}
+  startTunnel(): void {}
+  rekeyChild(): boolean {
+    return false
+  }
+  rekeyIke(): boolean {
+    return false
+  }
+  deleteChild(): boolean {
+    return false
+  }
+  handleSoftLimit(): void {}
   terminate(): void {}
   shutdown(): void {}
   handleDatagram(d: Datagram): void {

@@ -40,6 +40,7 @@ function peer(overrides: Partial<ConfiguredPeer> = {}): ConfiguredPeer {
 
 const install: Extract<IkeEvent, { kind: 'install-child-sa' }> = {
   kind: 'install-child-sa',
+  carries: 'now',
   sa: {
     id: 5,
     ikeSaId: 1,

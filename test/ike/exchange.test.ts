@@ -258,7 +258,7 @@ describe('Message IDs and the window', () => {
     })
   })
 
-  it('V2-084 a further Child SA is refused, the IKE SA stays', () => {
+  it('V2-084 a storm of CREATE_CHILD_SA meets its quota, the IKE SA stays', () => {
     const pair = connected()
     const nonce: Payload = { type: 'Nonce', data: new Uint8Array(32) }
     const sa: Payload = {
@@ -273,8 +273,15 @@ describe('Message IDs and the window', () => {
       ],
     }
     const ke: Payload = { type: 'KE', method: 31, data: new Uint8Array(32) }
-    const [answer] = say(pair, pair.ring.seal(header(pair, 2, { exchangeType: CREATE_CHILD_SA }), [sa, nonce, ke]))
-    expect(inside(pair.ring, answer)?.[0]).toMatchObject({ type: 'Notify', notifyType: NOTIFY.NO_ADDITIONAL_SAS })
+    const answers = Array.from({ length: 61 }, (_, i) => {
+      const head = header(pair, 2 + i, { exchangeType: CREATE_CHILD_SA })
+      const [answer] = say(pair, pair.ring.seal(head, [sa, nonce, ke]))
+      return inside(pair.ring, answer)?.[0]
+    })
+    // An SPI of zero is no SPI.
+    expect(answers[0]).toMatchObject({ type: 'Notify', notifyType: NOTIFY.NO_PROPOSAL_CHOSEN })
+    expect(answers[59]).toMatchObject({ type: 'Notify', notifyType: NOTIFY.NO_PROPOSAL_CHOSEN })
+    expect(answers[60]).toMatchObject({ type: 'Notify', notifyType: NOTIFY.NO_ADDITIONAL_SAS })
     expect(trafficFlows(pair)).toBe(true)
   })
 })
@@ -372,7 +379,7 @@ describe('Delete', () => {
     expect(pair.right.endpoint.snapshot()[0]?.state).toBe('established')
   })
 
-  it('a wanted tunnel whose Child SA the peer deleted comes back by a new IKE SA', () => {
+  it('a wanted tunnel whose Child SA the peer deleted comes back on the same IKE SA', () => {
     const pair = connected()
     const [child] = pair.right.endpoint.snapshot()[0]?.children ?? []
     const n = child?.inboundSpi ?? 0

@@ -43,7 +43,14 @@ export class SimHost {
     }
     const lastInbound = (id: number): Instant | undefined => this.#lastInbound.get(id)
     const lastOutbound = (id: number): Instant | undefined => this.#lastOutbound.get(id)
-    this.endpoint = new IkeEndpoint({ peers, ports: PORTS, lastInbound, lastOutbound, ...options }, { rng, logger })
+    const usage = (id: number) => {
+      const used = this.esp.sadb.outboundCounters(id)
+      return used && { bytes: Number(used.bytes), packets: Number(used.packets) }
+    }
+    this.endpoint = new IkeEndpoint(
+      { peers, ports: PORTS, lastInbound, lastOutbound, usage, ...options },
+      { rng, logger },
+    )
     this.esp = new EspTwin({ rng })
   }
 
@@ -110,9 +117,10 @@ export class SimHost {
     }
     this.events.push(event)
     if (event.kind === 'install-child-sa') {
-      this.esp.installChildSa(event.sa)
+      this.esp.installChildSa(event.sa, event.carries)
       this.installed.set(event.sa.id, event.sa)
-    } else if (event.kind === 'remove-child-sa') {
+    } else if (event.kind === 'use-child-sa') this.esp.useChildSa(event.id)
+    else if (event.kind === 'remove-child-sa') {
       this.esp.removeChildSa(event.id)
       this.installed.delete(event.id)
     } else if (event.kind === 'path-changed') {

@@ -18,6 +18,7 @@ import { sendRequest } from '../messaging.ts'
 import { errorNotify, find, notify } from '../payloads.ts'
 import type { Protection } from '../protect.ts'
 import { installChild, selectorPayload, selectorsOf, spiNumber, spiOctets } from './child.ts'
+import { addChild, makeFurtherTunnels } from './children.ts'
 
 export function beginAuth(
   core: Core,
@@ -96,13 +97,18 @@ export function handleAuthResponse(core: Core, sa: IkeSa, payloads: readonly Pay
   const children = new Map<number, LiveChild>()
   sa.state = { name: 'established', peer, protection, remoteId: idr, since: now, children }
   core.established(sa, now)
-  if (error !== undefined) return childRefused(core, peer, offer, error.notifyType)
+  if (error !== undefined) {
+    childRefused(core, peer, offer, error.notifyType)
+    return makeFurtherTunnels(core, sa, now, offer.tunnel.name)
+  }
   const child = acceptChild(core, sa, peer, protection, handshake, offer, payloads, now)
   if ('reason' in child) {
     deleteOffered(core, sa, protection, offer, now)
-    return tunnelFailed(core, peer, offer, child)
+    tunnelFailed(core, peer, offer, child)
+    return makeFurtherTunnels(core, sa, now, offer.tunnel.name)
   }
-  children.set(child.sa.id, child)
+  addChild(core, sa, child, now)
+  makeFurtherTunnels(core, sa, now)
   core.settled(sa, now)
 }
 

@@ -16,6 +16,7 @@ import { asksForRawKey, find, notification, notify } from '../payloads.ts'
 import type { Protection } from '../protect.ts'
 import { rawPublicKey } from './auth-initiator.ts'
 import { answerChild, type ChildVerdict, installChild, selectorPayload, spiNumber, spiOctets } from './child.ts'
+import { addChild } from './children.ts'
 
 /** What is known once the peer has proven who it is. */
 interface Authenticated {
@@ -96,7 +97,7 @@ function complete(
   if (verdict.kind === 'agreed') {
     const spis = { exchangeRole: 'responder', inboundSpi, outboundSpi: spiNumber(verdict.child.selected.spi) } as const
     const child = installChild(core, sa, peer, protection, handshake, verdict.child, spis, now)
-    children.set(child.sa.id, child)
+    addChild(core, sa, child, now)
   } else {
     core.emit({ kind: 'tunnel-failed', peer: peer.name, tunnel: peer.tunnels[0]?.name ?? '', failure: verdict.failure })
   }

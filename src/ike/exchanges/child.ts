@@ -5,7 +5,7 @@ import type { EncrAlgorithm, IntegAlgorithm } from '../../crypto/types.ts'
 import type { Instant } from '../../env.ts'
 import type { ChildSa, EspSuite } from '../../sa/child-sa.ts'
 import { type SelectedProposal, selectProposal, transformOf, withoutKeyExchange } from '../../sa/negotiate.ts'
-import { formatSuite } from '../../sa/proposal.ts'
+import { formatSuite, type SuiteProposal } from '../../sa/proposal.ts'
 import { fromWire, narrow, type TrafficSelector, toWire } from '../../sa/traffic-selector.ts'
 import { ESN, NOTIFY, PROTOCOL, TRANSFORM_TYPE } from '../../wire/iana.ts'
 import type { Payload, Transform } from '../../wire/ike-types.ts'
@@ -13,7 +13,8 @@ import type { Failure, PeerConfig, TunnelConfig } from '../api.ts'
 import type { Core } from '../core.ts'
 import { failures } from '../describe.ts'
 import type { Role } from '../gate.ts'
-import type { Handshake, IkeSa, LiveChild } from '../ike-sa.ts'
+import type { IkeSa, LiveChild } from '../ike-sa.ts'
+import { lifetimeFrom } from '../lifetime.ts'
 import { find } from '../payloads.ts'
 import type { Protection } from '../protect.ts'
 
@@ -50,12 +51,25 @@ export function selectorsOf(payloads: readonly Payload[], type: 'TSi' | 'TSr'): 
   return (find(payloads, type)?.selectors ?? []).map(fromWire).filter((ts) => ts !== undefined)
 }
 
-/** Responder: the first tunnel whose selectors and proposals meet the offer; TSi is the peer's side, TSr ours. */
-export function answerChild(peer: PeerConfig, payloads: readonly Payload[]): ChildVerdict {
+/** What may be chosen in an exchange: IKE_AUTH knows no key exchange of a Child SA, CREATE_CHILD_SA does. */
+export type SuitesOf = (tunnel: TunnelConfig) => readonly SuiteProposal[]
+export const suitesInAuth: SuitesOf = (tunnel) => withoutKeyExchange(tunnel.espProposals)
+
+/**
+ * Responder: the first tunnel whose selectors and proposals meet the offer; TSi is the peer's side, TSr ours.
+ * @param tunnels those that may be meant: one when a Child SA is rekeyed
+ */
+export function answerChild(
+  peer: PeerConfig,
+  payloads: readonly Payload[],
+  tunnels: readonly TunnelConfig[] = peer.tunnels,
+  suitesOf: SuitesOf = suitesInAuth,
+): ChildVerdict {
+  const preferKe = find(payloads, 'KE')?.method
   const offered = find(payloads, 'SA')?.proposals ?? []
   const tsi = selectorsOf(payloads, 'TSi')
   const tsr = selectorsOf(payloads, 'TSr')
-  const overlapping = peer.tunnels
+  const overlapping = tunnels
     .map((tunnel) => ({
       tunnel,
       selectors: { local: narrow(tsr, tunnel.localSelectors), remote: narrow(tsi, tunnel.remoteSelectors) },
@@ -63,20 +77,27 @@ export function answerChild(peer: PeerConfig, payloads: readonly Payload[]): Chi
     .filter(({ selectors }) => selectors.local.length > 0 && selectors.remote.length > 0)
   if (overlapping.length === 0) {
     const ours = {
-      local: peer.tunnels.flatMap((t) => t.localSelectors),
-      remote: peer.tunnels.flatMap((t) => t.remoteSelectors),
+      local: tunnels.flatMap((t) => t.localSelectors),
+      remote: tunnels.flatMap((t) => t.remoteSelectors),
     }
     const failure = failures.selectors(peer, { local: tsr, remote: tsi }, ours)
     return { kind: 'refused', notifyType: NOTIFY.TS_UNACCEPTABLE, failure }
   }
   for (const { tunnel, selectors } of overlapping) {
-    const selected = selectProposal(offered, withoutKeyExchange(tunnel.espProposals), PROTOCOL.ESP)
+    const selected = selectProposal(offered, suitesOf(tunnel), PROTOCOL.ESP, preferKe)
     if (selected === undefined || spiNumber(selected.spi) < 256) continue
     return { kind: 'agreed', child: { tunnel, selected, selectors } }
   }
-  const ours = overlapping.flatMap(({ tunnel }) => withoutKeyExchange(tunnel.espProposals))
+  const ours = overlapping.flatMap(({ tunnel }) => suitesOf(tunnel))
   const failure = failures.noCommonProposal(`peer ${peer.name}`, 'ESP', offered, ours)
   return { kind: 'refused', notifyType: NOTIFY.NO_PROPOSAL_CHOSEN, failure }
+}
+
+/** What makes the keys of a Child SA besides SK_d: nonces of its exchange, and g^ir when it had a key exchange. */
+export interface ChildSecrets {
+  readonly nonceI: Uint8Array
+  readonly nonceR: Uint8Array
+  readonly sharedSecret?: Uint8Array
 }
 
 /** KEYMAT and the install event. The Child SA lives from here on; `exchangeRole` is who sent the request that made it. */
@@ -85,18 +106,20 @@ export function installChild(
   sa: IkeSa,
   peer: PeerConfig,
   protection: Protection,
-  handshake: Pick<Handshake, 'nonceI' | 'nonceR'>,
+  secrets: ChildSecrets,
   { tunnel, selected, selectors }: AgreedChild,
   spis: { readonly exchangeRole: Role; readonly inboundSpi: number; readonly outboundSpi: number },
   now: Instant,
+  carries: 'now' | 'later' = 'now',
 ): LiveChild {
   const suite = espSuite(selected.transforms)
   const keys = childKeys(
     protection.suite.prf,
     protection.keys.skD,
-    handshake.nonceI,
-    handshake.nonceR,
+    secrets.nonceI,
+    secrets.nonceR,
     algorithms(suite),
+    secrets.sharedSecret,
   )
   const isInitiator = spis.exchangeRole === 'initiator'
   const child: ChildSa = {
@@ -115,8 +138,18 @@ export function installChild(
     replayWindow: tunnel.replayWindow,
   }
   core.options.keyLog?.esp(child)
-  core.emit({ kind: 'install-child-sa', sa: child })
-  return { sa: child, suite: formatSuite(selected.transforms), installedAt: now }
+  core.emit({ kind: 'install-child-sa', sa: child, carries })
+  const lifetime = lifetimeFrom(tunnel.rekey?.ms, now, core.env.rng)
+  const { id, inboundSpi, outboundSpi, localSelectors, remoteSelectors } = child
+  const known = { id, tunnel: tunnel.name, inboundSpi, outboundSpi, localSelectors, remoteSelectors }
+  return {
+    sa: known,
+    config: tunnel,
+    suite: formatSuite(selected.transforms),
+    installedAt: now,
+    phase: 'live',
+    lifetime,
+  }
 }
 
 export function removeChild(core: Core, peer: PeerConfig, child: LiveChild): void {

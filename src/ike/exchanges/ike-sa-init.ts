@@ -1,9 +1,10 @@
 /** IKE_SA_INIT (RFC 7296 §1.2): what both roles share. Everything here is in clear and unauthenticated. */
 
 import { wipe } from '../../crypto/jobs.ts'
-import { deriveIkeKeys } from '../../crypto/keymat.ts'
+import { deriveIkeKeys, ikeKeys, skeyseedForRekey } from '../../crypto/keymat.ts'
 import { encr, integ, ke, prf } from '../../crypto/registry.ts'
 import { supportedHashes } from '../../crypto/signature.ts'
+import type { PrfAlgorithm } from '../../crypto/types.ts'
 import { transformOf } from '../../sa/negotiate.ts'
 import { formatSuite } from '../../sa/proposal.ts'
 import { NOTIFY, TRANSFORM_TYPE } from '../../wire/iana.ts'
@@ -43,17 +44,23 @@ export function resolveSuite(transforms: readonly Transform[]): IkeSuite | undef
   return { encr: cipher, prf: pseudoRandom, integ: mac, ke: exchange, transforms }
 }
 
-/** SKEYSEED and the seven SK_* out of g^ir (RFC 7296 §2.14); tells the key log. */
+/**
+ * SKEYSEED and the seven SK_* out of g^ir (RFC 7296 §2.14, when rekeying §2.18); tells the key log.
+ * @param old PRF and SK_d of the IKE SA that this one replaces
+ */
 export function makeProtection(
   core: Core,
   sa: IkeSa,
   suite: IkeSuite,
   nonces: { readonly nonceI: Uint8Array; readonly nonceR: Uint8Array },
   sharedSecret: Uint8Array,
+  old?: { readonly prf: PrfAlgorithm; readonly skD: Uint8Array },
 ): Protection {
   const { initiatorSpi, responderSpi } = sa
-  const keys = deriveIkeKeys(suite, { ...nonces, initiatorSpi, responderSpi, sharedSecret })
-  wipe(sharedSecret)
+  const input = { ...nonces, initiatorSpi, responderSpi }
+  const seed = old && skeyseedForRekey(old.prf, old.skD, sharedSecret, nonces.nonceI, nonces.nonceR)
+  const keys = seed ? ikeKeys(suite, seed, input) : deriveIkeKeys(suite, { ...input, sharedSecret })
+  wipe(sharedSecret, ...(seed ? [seed] : []))
   const { skEi, skEr, skAi, skAr } = keys
   core.options.keyLog?.ike({
     initiatorSpi,

@@ -7,8 +7,11 @@ import type { Core } from '../core.ts'
 import { failures } from '../describe.ts'
 import type { IkeSa, LiveChild } from '../ike-sa.ts'
 import { sendRequest, sendResponse } from '../messaging.ts'
-import { notification, notify } from '../payloads.ts'
-import { removeChild, spiNumber, spiOctets } from './child.ts'
+import { notification } from '../payloads.ts'
+import { armTasks } from '../tasks.ts'
+import { spiNumber, spiOctets } from './child.ts'
+import { childrenOf, dropAll, dropChild, replace } from './children.ts'
+import { confirmSuccessor, handOver } from './rekey-ike.ts'
 
 /** An empty request: "are you there?" Waits its turn when a request is outstanding; that one proves life as well. */
 export function checkLiveness(core: Core, sa: IkeSa, now: Instant): void {
@@ -27,11 +30,13 @@ export function checkLiveness(core: Core, sa: IkeSa, now: Instant): void {
 /** --> HDR, SK { D(IKE) }. Traffic ends now; the SA itself when the answer is there or given up. */
 export function beginDelete(core: Core, sa: IkeSa, failure: Failure, now: Instant): void {
   if (sa.state.name !== 'established') return core.close(sa, failure, now)
-  const { peer, protection, children } = sa.state
-  for (const child of children.values()) removeChild(core, peer, child)
+  const { peer, protection } = sa.state
+  dropAll(core, sa)
+  sa.creation?.privateKey.fill(0)
+  sa.creation = undefined
   sa.state = { name: 'closing', peer, protection, failure }
   core.timers.stop(sa.id, 'liveness')
-  core.timers.stop(sa.id, 'natKeepalive')
+  for (const name of ['natKeepalive', 'task', 'lifetime', 'linger'] as const) core.timers.stop(sa.id, name)
   if (sa.requests.outstanding === undefined) sendDelete(core, sa, now)
 }
 
@@ -60,44 +65,54 @@ export function handleInformationalRequest(
   const deletes = payloads.filter((p): p is PayloadOf<'Delete'> => p.type === 'Delete')
   if (deletes.some((d) => d.protocol === PROTOCOL.IKE)) {
     sendResponse(core, sa, state.protection, request, [], now)
-    return core.close(sa, state.name === 'closing' ? state.failure : failures.peerDeleted(state.peer), now)
+    if (state.name === 'closing') return core.close(sa, state.failure, now)
+    const wasRekeyed = handOver(core, sa, now) || (sa.heirOf !== undefined && !sa.hasChildren)
+    return core.close(sa, (wasRekeyed ? failures.rekeyed : failures.peerDeleted)(state.peer), now)
   }
   if (notification(payloads, NOTIFY.AUTHENTICATION_FAILED) !== undefined) {
     sendResponse(core, sa, state.protection, request, [], now)
     return core.close(sa, failures.weWereRefused(state.peer), now)
   }
-  const removed = deletes.filter((d) => d.protocol === PROTOCOL.ESP).flatMap((d) => removeBySpi(core, sa, d.spis))
+  confirmSuccessor(core, sa, now)
+  const removed = deletes.filter((d) => d.protocol === PROTOCOL.ESP).flatMap((d) => removeBySpi(core, sa, d.spis, now))
   const answer: Payload[] =
     removed.length > 0
       ? [{ type: 'Delete', protocol: PROTOCOL.ESP, spis: removed.map((child) => spiOctets(child.sa.inboundSpi)) }]
       : []
   sendResponse(core, sa, state.protection, request, answer, now)
-  // A tunnel that is meant to be up and that this IKE SA no longer carries needs another one.
-  if (removed.length > 0 && !sa.hasChildren && core.isWanted(state.peer))
-    beginDelete(core, sa, failures.peerDeleted(state.peer), now)
+  armTasks(core, sa, now)
 }
 
-/** The SPIs in a Delete are the peer's inbound ones, our outbound ones (V2-078). Unknown ones are passed over. */
-function removeBySpi(core: Core, sa: IkeSa, spis: readonly Uint8Array[]): LiveChild[] {
-  if (sa.state.name !== 'established') return []
-  const { children, peer } = sa.state
+/**
+ * The SPIs in a Delete are the peer's inbound ones, our outbound ones (V2-078). Unknown ones are passed over; one whose
+ * Delete of ours is out goes, too, but is not named in the answer (V2-037).
+ * @returns those that the answer names
+ */
+function removeBySpi(core: Core, sa: IkeSa, spis: readonly Uint8Array[], now: Instant): LiveChild[] {
   const named = new Set(spis.map(spiNumber))
-  const removed = [...children.values()].filter((child) => named.has(child.sa.outboundSpi))
-  for (const child of removed) {
-    children.delete(child.sa.id)
-    removeChild(core, peer, child)
+  const meant = [...childrenOf(sa).values()].filter((child) => named.has(child.sa.outboundSpi))
+  const { creation } = sa
+  for (const child of meant) {
+    const rival = creation?.kind === 'child' && creation.rekeys === child.sa.id ? creation.rival : undefined
+    const heir = rival && childrenOf(sa).get(rival.childId)
+    if (heir !== undefined) replace(child, heir)
+    dropChild(core, sa, child, now)
   }
-  return removed
+  return meant.filter((child) => !sa.deleting.includes(child.sa.id))
 }
 
 export function handleInformationalResponse(core: Core, sa: IkeSa, purpose: string, now: Instant): void {
-  if (sa.state.name !== 'closing') return
-  if (purpose === 'delete') core.close(sa, sa.state.failure, now)
-  else sendDelete(core, sa, now)
-}
-
-/** Rekeying and further Child SAs are not in this version: the answer that keeps the IKE SA up (V2-084). */
-export function refuseCreateChild(core: Core, sa: IkeSa, request: IkeMessage, now: Instant): void {
-  if (sa.state.name !== 'established') return
-  sendResponse(core, sa, sa.state.protection, request, [notify(NOTIFY.NO_ADDITIONAL_SAS)], now)
+  if (sa.state.name === 'closing') {
+    if (purpose === 'delete') core.close(sa, sa.state.failure, now)
+    else sendDelete(core, sa, now)
+    return
+  }
+  if (purpose !== 'delete-child') return armTasks(core, sa, now)
+  const { deleting } = sa
+  sa.deleting = []
+  for (const id of deleting) {
+    const child = childrenOf(sa).get(id)
+    if (child !== undefined) dropChild(core, sa, child, now)
+  }
+  armTasks(core, sa, now)
 }

@@ -83,6 +83,13 @@ export class StrongswanHost {
     return { code: result.code, output: result.stdout + result.stderr }
   }
 
+  /** Rekeys the IKE SA or its child. @throws Error with what swanctl printed */
+  async rekey(what: 'ike' | 'child'): Promise<void> {
+    const target = what === 'ike' ? ['--ike', 'lab'] : ['--child', 'net']
+    const result = await this.#swanctl('--rekey', ...target)
+    if (result.code !== 0) throw new Error(`swanctl --rekey: ${result.stdout}${result.stderr}`)
+  }
+
   /** Ends the IKE SA, telling the peer. */
   async terminate(): Promise<void> {
     await this.#swanctl('--terminate', '--ike', 'lab', '--timeout', '5')

@@ -1,0 +1,72 @@
+/** From a timer of an IKE SA to what it is for. */
+import type { Instant } from '../env.ts'
+import { checkLifetimes } from './ageing.ts'
+import type { TimerName } from './api.ts'
+import type { Core } from './core.ts'
+import { failures } from './describe.ts'
+import { onLinger } from './exchanges/children.ts'
+import { beginDelete, checkLiveness } from './exchanges/informational.ts'
+import { runTasks } from './exchanges/run-tasks.ts'
+import type { IkeSa } from './ike-sa.ts'
+import { sendKeepalive } from './keepalive.ts'
+import { retransmit } from './messaging.ts'
+
+export function onTimer(core: Core, sa: IkeSa, name: TimerName, now: Instant): void {
+  switch (name) {
+    case 'retransmit':
+      if (!retransmit(core, sa, now)) giveUp(core, sa, now)
+      return
+    case 'halfOpenExpiry':
+      return core.close(sa, sa.role === 'responder' ? failures.halfOpenExpired(sa.path.remote) : failures.jobLost, now)
+    case 'liveness':
+      return onLiveness(core, sa, now)
+    case 'natKeepalive':
+      return sendKeepalive(core, sa, now)
+    case 'closeGrace':
+      return onCloseGrace(core, sa, now)
+    case 'task':
+      return runTasks(core, sa, now)
+    case 'linger':
+      return onLinger(core, sa, now)
+    case 'lifetime':
+      return onLifetime(core, sa, now)
+    case 'reconnect':
+    case 'cookieRotation':
+      return
+  }
+}
+
+function onLifetime(core: Core, sa: IkeSa, now: Instant): void {
+  const verdict = checkLifetimes(core, sa, now)
+  if (verdict === 'reauthenticate') core.reauthenticate(sa, now)
+  if (verdict !== 'expired' || sa.peer === undefined) return
+  beginDelete(core, sa, failures.lifetimeOver(sa.peer), now)
+}
+
+function giveUp(core: Core, sa: IkeSa, now: Instant): void {
+  const { peer, state } = sa
+  if (peer === undefined) return
+  if (state.name === 'closing') return core.close(sa, state.failure, now)
+  const hint = state.name === 'init-sent' ? state.hint : undefined
+  const silent = state.name === 'established' ? failures.peerDead : failures.noResponse
+  core.close(sa, hint ?? silent(peer, sa.path.remote), now)
+}
+
+/** V2-014 and issue of idle tunnels: only when nothing came in, be it IKE or ESP. */
+function onLiveness(core: Core, sa: IkeSa, now: Instant): void {
+  if (sa.state.name !== 'established') return
+  const { peer, children } = sa.state
+  const inbound = [...children.keys()].map((id) => core.options.lastInbound?.(id) ?? 0)
+  const lastSign = Math.max(sa.lastHeard, ...inbound)
+  const due = lastSign + peer.livenessMs
+  if (due <= now) checkLiveness(core, sa, now)
+  core.timers.set(sa.id, 'liveness', due > now ? due : now + peer.livenessMs)
+}
+
+/** We waited long enough: for the answer to our Delete, for the peer's of a redundant IKE SA, for a better answer than an error. */
+function onCloseGrace(core: Core, sa: IkeSa, now: Instant): void {
+  const { state } = sa
+  if (state.name === 'closing') core.close(sa, state.failure, now)
+  else if (state.name === 'established' && !sa.hasChildren) core.close(sa, failures.rekeyed(state.peer), now)
+  else if (state.name === 'init-sent' && state.hint !== undefined) core.close(sa, state.hint, now)
+}

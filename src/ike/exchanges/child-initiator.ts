@@ -1,0 +1,273 @@
+/**
+ * CREATE_CHILD_SA as initiator of a further Child SA or of a rekeying (RFC 7296 §1.3.1, §1.3.3):
+ *   --> HDR, SK { [N(REKEY_SA),] SA, Ni, [KEi,] TSi, TSr }
+ *   <-- HDR, SK { SA, Nr, [KEr,] TSi, TSr }, or a notify
+ */
+import type { Instant } from '../../env.ts'
+import { checkSelection, toWireProposals, transformOf } from '../../sa/negotiate.ts'
+import { narrow } from '../../sa/traffic-selector.ts'
+import { EXCHANGE_TYPE, NOTIFY, PROTOCOL, TRANSFORM_TYPE } from '../../wire/iana.ts'
+import type { Payload, Proposal } from '../../wire/ike-types.ts'
+import type { Failure, PeerConfig, TunnelConfig } from '../api.ts'
+import { INIT_RETRIES, NONCE_LENGTH, TUNNEL_RETRY_MS } from '../constants.ts'
+import type { Core } from '../core.ts'
+import { type ChildCreation, losesAgainst } from '../creation.ts'
+import { failures } from '../describe.ts'
+import type { IkeSa, LiveChild } from '../ike-sa.ts'
+import { sendRequest } from '../messaging.ts'
+import { errorNotify, find } from '../payloads.ts'
+import { armTasks, schedule } from '../tasks.ts'
+import { type AgreedChild, installChild, selectorPayload, selectorsOf, spiNumber, spiOctets } from './child.ts'
+import { addChild, childrenOf, dropChild, isServed, replace, useChild } from './children.ts'
+import {
+  generatePrivate,
+  keyPayload,
+  methodsOf,
+  temporaryDelay,
+  wantedMethod,
+  withPublic,
+  withShared,
+} from './create-child.ts'
+
+/** @param old the Child SA that the new one replaces. @returns false when there is nothing to do */
+export function beginChild(
+  core: Core,
+  sa: IkeSa,
+  tunnel: TunnelConfig,
+  old: LiveChild | undefined,
+  now: Instant,
+): boolean {
+  if (old === undefined ? isServed(sa, tunnel.name) : old.phase !== 'live') return false
+  if (old !== undefined) old.phase = 'rekeying'
+  const [method] = methodsOf(tunnel.espProposals)
+  startAttempt(core, sa, { tunnel, rekeys: old?.sa.id, method, retries: 0 }, now)
+  return true
+}
+
+type Plan = Pick<ChildCreation, 'tunnel' | 'rekeys' | 'method' | 'retries' | 'rival'>
+
+function startAttempt(core: Core, sa: IkeSa, plan: Plan, now: Instant): void {
+  const { method } = plan
+  const creation: ChildCreation = {
+    kind: 'child',
+    ...plan,
+    inboundSpi: core.newInboundSpi(),
+    nonceI: core.env.rng.bytes(NONCE_LENGTH),
+    privateKey: generatePrivate(core, method),
+  }
+  sa.creation = creation
+  withPublic(core, method, creation.privateKey, now, (publicKey, at) => {
+    if (sa.creation !== creation || sa.state.name !== 'established') return
+    if (method !== undefined && publicKey === undefined) return giveUp(core, sa, creation, at)
+    const payloads = requestPayloads(sa, creation, keyPayload(method, publicKey))
+    const { protection } = sa.state
+    const exchangeType = EXCHANGE_TYPE.CREATE_CHILD_SA
+    sendRequest(core, sa, protection, { exchangeType, purpose: 'create-child', payloads }, at)
+  })
+}
+
+/** The selectors as they were narrowed are proposed again (§2.9.2). */
+function requestPayloads(sa: IkeSa, creation: ChildCreation, key: Payload[]): Payload[] {
+  const { tunnel, nonceI } = creation
+  const old = oldChild(sa, creation)
+  return [
+    ...(old === undefined ? [] : [rekeyNotify(old)]),
+    { type: 'SA', proposals: offered(creation) },
+    { type: 'Nonce', data: nonceI },
+    ...key,
+    selectorPayload('TSi', old?.sa.localSelectors ?? tunnel.localSelectors),
+    selectorPayload('TSr', old?.sa.remoteSelectors ?? tunnel.remoteSelectors),
+  ]
+}
+
+/** V2-032: the SPI that we receive on. */
+function rekeyNotify(old: LiveChild): Payload {
+  const { REKEY_SA } = NOTIFY
+  return {
+    type: 'Notify',
+    protocol: PROTOCOL.ESP,
+    spi: spiOctets(old.sa.inboundSpi),
+    notifyType: REKEY_SA,
+    data: new Uint8Array(),
+  }
+}
+
+function offered({ tunnel, inboundSpi }: ChildCreation): Proposal[] {
+  return toWireProposals(tunnel.espProposals, PROTOCOL.ESP, spiOctets(inboundSpi))
+}
+
+function oldChild(sa: IkeSa, creation: ChildCreation): LiveChild | undefined {
+  return creation.rekeys === undefined ? undefined : childrenOf(sa).get(creation.rekeys)
+}
+
+export function handleChildResponse(
+  core: Core,
+  sa: IkeSa,
+  creation: ChildCreation,
+  payloads: readonly Payload[],
+  now: Instant,
+): void {
+  if (sa.state.name !== 'established') return
+  const error = errorNotify(payloads)
+  if (error !== undefined) return handleRefusal(core, sa, creation, error.notifyType, error.data, now)
+  const agreed = checkAnswer(sa.state.peer, sa, creation, payloads)
+  const nonceR = find(payloads, 'Nonce')?.data
+  if ('reason' in agreed || nonceR === undefined) {
+    abandonOffer(core, sa, creation, now)
+    const missing = failures.invalidMessage(`peer ${sa.state.peer.name}`, 'it sent no nonce')
+    return fail(core, sa, creation, 'reason' in agreed ? agreed : missing, now)
+  }
+  const method = transformOf(agreed.selected.transforms, TRANSFORM_TYPE.KE)?.id
+  const peerPublic = find(payloads, 'KE')?.data
+  withShared(core, method || undefined, creation.privateKey, peerPublic, now, (sharedSecret, isLost, at) => {
+    if (sa.creation !== creation || sa.state.name !== 'established') return
+    if (isLost) {
+      abandonOffer(core, sa, creation, at)
+      return fail(
+        core,
+        sa,
+        creation,
+        failures.invalidMessage(`peer ${sa.state.peer.name}`, 'its public value is not valid'),
+        at,
+      )
+    }
+    const { nonceI } = creation
+    complete(core, sa, creation, agreed, { nonceI, nonceR, ...(sharedSecret && { sharedSecret }) }, at)
+  })
+}
+
+/** V2-039 from the other side: nothing that we did not offer. */
+function checkAnswer(
+  peer: PeerConfig,
+  sa: IkeSa,
+  creation: ChildCreation,
+  payloads: readonly Payload[],
+): (AgreedChild & { readonly outboundSpi: number }) | Failure {
+  const who = `peer ${peer.name}`
+  const { tunnel } = creation
+  const old = oldChild(sa, creation)
+  const selected = checkSelection(find(payloads, 'SA')?.proposals ?? [], offered(creation))
+  const outboundSpi = selected ? spiNumber(selected.spi) : 0
+  if (selected === undefined || outboundSpi < 256) {
+    return failures.invalidMessage(who, 'it chose an ESP proposal that we did not offer')
+  }
+  const method = transformOf(selected.transforms, TRANSFORM_TYPE.KE)?.id
+  const key = find(payloads, 'KE')
+  if (method && (key?.method !== method || method !== creation.method)) {
+    return failures.invalidMessage(who, 'its KE payload does not fit its proposal')
+  }
+  const selectors = {
+    local: narrow(old?.sa.localSelectors ?? tunnel.localSelectors, selectorsOf(payloads, 'TSi')),
+    remote: narrow(old?.sa.remoteSelectors ?? tunnel.remoteSelectors, selectorsOf(payloads, 'TSr')),
+  }
+  if (selectors.local.length === 0 || selectors.remote.length === 0) {
+    return failures.invalidMessage(who, 'it returned selectors outside of our offer')
+  }
+  return { tunnel, selected, selectors, outboundSpi }
+}
+
+function complete(
+  core: Core,
+  sa: IkeSa,
+  creation: ChildCreation,
+  agreed: AgreedChild & { readonly outboundSpi: number },
+  secrets: { readonly nonceI: Uint8Array; readonly nonceR: Uint8Array; readonly sharedSecret?: Uint8Array },
+  now: Instant,
+): void {
+  if (sa.state.name !== 'established') return
+  const { peer, protection } = sa.state
+  const rival = creation.rival && childrenOf(sa).get(creation.rival.childId)
+  const isBeaten = rival !== undefined && losesAgainst(secrets.nonceI, secrets.nonceR, creation.rival)
+  const spis = { exchangeRole: 'initiator', inboundSpi: creation.inboundSpi, outboundSpi: agreed.outboundSpi } as const
+  // The peer receives on it since it answered; a redundant one carries nothing.
+  const carries = isBeaten ? 'later' : 'now'
+  const child = installChild(core, sa, peer, protection, secrets, agreed, spis, now, carries)
+  secrets.sharedSecret?.fill(0)
+  sa.creation = undefined
+  addChild(core, sa, child, now)
+  const old = oldChild(sa, creation)
+  if (isBeaten) {
+    child.phase = 'redundant'
+    if (old === undefined) useChild(core, sa, rival)
+    else replace(old, rival)
+    schedule(core, sa, { kind: 'delete-child', childId: child.sa.id }, now)
+  } else {
+    if (rival !== undefined) rival.phase = 'redundant'
+    if (old !== undefined) {
+      replace(old, child)
+      schedule(core, sa, { kind: 'delete-child', childId: old.sa.id }, now)
+    }
+  }
+  core.settled(sa, now)
+  armTasks(core, sa, now)
+}
+
+function handleRefusal(
+  core: Core,
+  sa: IkeSa,
+  creation: ChildCreation,
+  notifyType: number,
+  data: Uint8Array,
+  now: Instant,
+): void {
+  if (sa.state.name !== 'established') return
+  const { peer } = sa.state
+  const { tunnel } = creation
+  const old = oldChild(sa, creation)
+  switch (notifyType) {
+    case NOTIFY.INVALID_KE_PAYLOAD: {
+      const method = wantedMethod(data)
+      const isOffered = methodsOf(tunnel.espProposals).includes(method)
+      if (!isOffered || creation.retries >= INIT_RETRIES || method === creation.method) break
+      creation.privateKey.fill(0)
+      const { rekeys, retries, rival } = creation
+      return startAttempt(core, sa, { tunnel, rekeys, method, retries: retries + 1, ...(rival && { rival }) }, now)
+    }
+    case NOTIFY.TEMPORARY_FAILURE: {
+      giveUp(core, sa, creation, now)
+      const goal = old
+        ? ({ kind: 'rekey-child', childId: old.sa.id } as const)
+        : ({ kind: 'create-child', tunnel: tunnel.name } as const)
+      if (old === undefined || old.phase === 'live') schedule(core, sa, goal, now, temporaryDelay(core))
+      return
+    }
+    case NOTIFY.CHILD_SA_NOT_FOUND:
+      giveUp(core, sa, creation, now)
+      // It is half open: the peer lost it, or its Delete crosses our request (§2.25.1).
+      if (old !== undefined && old.phase !== 'replaced') dropChild(core, sa, old, now)
+      return
+  }
+  fail(core, sa, creation, failures.peerError(peer, notifyType, `tunnel ${tunnel.name}`), now)
+}
+
+/** Whatever was wrong: a rekeying that the peer will not do is made by an IKE SA beside this one (make before break). */
+function fail(core: Core, sa: IkeSa, creation: ChildCreation, failure: Failure, now: Instant): void {
+  const { peer } = sa
+  giveUp(core, sa, creation, now)
+  if (peer === undefined) return
+  const { tunnel } = creation
+  if (creation.rekeys !== undefined) {
+    core.env.logger.log('warn', 'rekeying failed', { peer: peer.name, tunnel: tunnel.name, reason: failure.text })
+    const old = oldChild(sa, creation)
+    if (old?.phase === 'live' && core.isWanted(peer)) core.reauthenticate(sa, now)
+    return
+  }
+  core.emit({ kind: 'tunnel-failed', peer: peer.name, tunnel: tunnel.name, failure })
+  schedule(core, sa, { kind: 'create-child', tunnel: tunnel.name }, now, TUNNEL_RETRY_MS)
+}
+
+/** Our attempt is over; what the peer made meanwhile stands. */
+function giveUp(core: Core, sa: IkeSa, creation: ChildCreation, now: Instant): void {
+  creation.privateKey.fill(0)
+  sa.creation = undefined
+  const old = oldChild(sa, creation)
+  const rival = creation.rival && childrenOf(sa).get(creation.rival.childId)
+  if (old !== undefined && rival !== undefined) replace(old, rival)
+  else if (old?.phase === 'rekeying') old.phase = 'live'
+  armTasks(core, sa, now)
+}
+
+/** The responder has installed what we cannot take: it must not send into nothing. */
+function abandonOffer(core: Core, sa: IkeSa, { inboundSpi }: ChildCreation, now: Instant): void {
+  schedule(core, sa, { kind: 'delete-spi', inboundSpi }, now)
+}

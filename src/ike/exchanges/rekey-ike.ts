@@ -1,0 +1,281 @@
+/**
+ * IKE SA rekeying (RFC 7296 §1.3.2, §2.18), both roles:
+ *   --> HDR, SK { SA(SPIi'), Ni, KEi }
+ *   <-- HDR, SK { SA(SPIr'), Nr, KEr }
+ * The new IKE SA counts its messages from 0 and inherits the Child SAs. Its initiator deletes the old one; until that
+ * Delete, or a request on the new one, the responder does not know whether its answer arrived.
+ */
+import type { Instant } from '../../env.ts'
+import { checkSelection, selectProposal, toWireProposals, transformOf } from '../../sa/negotiate.ts'
+import { u64 } from '../../wire/bytes.ts'
+import { EXCHANGE_TYPE, NOTIFY, PROTOCOL, TRANSFORM_TYPE } from '../../wire/iana.ts'
+import type { IkeMessage, Payload, Transform } from '../../wire/ike-types.ts'
+import { armLifetime } from '../ageing.ts'
+import { INIT_RETRIES, NONCE_LENGTH, REDUNDANT_LIFE_MS } from '../constants.ts'
+import type { Core } from '../core.ts'
+import { type IkeCreation, losesAgainst, lowestNonce } from '../creation.ts'
+import { failures } from '../describe.ts'
+import type { Role } from '../gate.ts'
+import { IkeSa } from '../ike-sa.ts'
+import { armKeepalive } from '../keepalive.ts'
+import { lifetimeFrom } from '../lifetime.ts'
+import { sendRequest, sendResponse } from '../messaging.ts'
+import { errorNotify, find, notify } from '../payloads.ts'
+import type { IkeSuite } from '../protect.ts'
+import { armTasks, schedule } from '../tasks.ts'
+import { childrenOf, inherit } from './children.ts'
+import {
+  generatePrivate,
+  judgeKe,
+  keyPayload,
+  methodsOf,
+  temporaryDelay,
+  wantedMethod,
+  withPublic,
+  withShared,
+} from './create-child.ts'
+import { makeProtection, resolveSuite } from './ike-sa-init.ts'
+import { beginDelete } from './informational.ts'
+
+type Plan = Pick<IkeCreation, 'method' | 'retries' | 'rival'>
+
+/** With the group that the peers agreed on before: that saves a round trip. */
+export function beginIkeRekey(core: Core, sa: IkeSa, now: Instant): boolean {
+  if (sa.state.name !== 'established' || sa.heirOf !== undefined) return false
+  startAttempt(core, sa, { method: sa.state.protection.suite.ke.id, retries: 0 }, now)
+  return true
+}
+
+function startAttempt(core: Core, sa: IkeSa, plan: Plan, now: Instant): void {
+  const { method } = plan
+  const creation: IkeCreation = {
+    kind: 'ike',
+    ...plan,
+    newSpi: core.newIkeSpi(),
+    nonceI: core.env.rng.bytes(NONCE_LENGTH),
+    privateKey: generatePrivate(core, method),
+  }
+  sa.creation = creation
+  withPublic(core, method, creation.privateKey, now, (publicKey, at) => {
+    if (sa.creation !== creation || sa.state.name !== 'established') return
+    if (publicKey === undefined) return giveUp(core, sa, creation, at)
+    const { peer, protection } = sa.state
+    const payloads: Payload[] = [
+      { type: 'SA', proposals: toWireProposals(peer.ikeProposals, PROTOCOL.IKE, u64(creation.newSpi)) },
+      { type: 'Nonce', data: creation.nonceI },
+      ...keyPayload(method, publicKey),
+    ]
+    const exchangeType = EXCHANGE_TYPE.CREATE_CHILD_SA
+    sendRequest(core, sa, protection, { exchangeType, purpose: 'create-child', payloads }, at)
+  })
+}
+
+export function handleIkeRekeyResponse(
+  core: Core,
+  sa: IkeSa,
+  creation: IkeCreation,
+  payloads: readonly Payload[],
+  now: Instant,
+): void {
+  if (sa.state.name !== 'established') return
+  const error = errorNotify(payloads)
+  if (error !== undefined) return handleRefusal(core, sa, creation, error.notifyType, error.data, now)
+  const { peer } = sa.state
+  const ours = toWireProposals(peer.ikeProposals, PROTOCOL.IKE, u64(creation.newSpi))
+  const selected = checkSelection(find(payloads, 'SA')?.proposals ?? [], ours)
+  const suite = selected && resolveSuite(selected.transforms)
+  const newSpi = selected && spiOf(selected.spi)
+  const nonceR = find(payloads, 'Nonce')?.data
+  const ke = judgeKe(keOf(selected?.transforms), find(payloads, 'KE'))
+  if (!suite || !newSpi || !nonceR || ke.kind !== 'use' || ke.method !== creation.method) {
+    return fail(core, sa, creation, 'its answer does not fit our request', now)
+  }
+  withShared(core, ke.method, creation.privateKey, ke.peerPublic, now, (sharedSecret, _isLost, at) => {
+    if (sa.creation !== creation || sa.state.name !== 'established') return
+    if (sharedSecret === undefined) return fail(core, sa, creation, 'its public value is not valid', at)
+    const spis = { initiatorSpi: creation.newSpi, responderSpi: newSpi }
+    const nonces = { nonceI: creation.nonceI, nonceR }
+    const fresh = makeSuccessor(core, sa, 'initiator', spis, suite, nonces, sharedSecret, at)
+    if (fresh !== undefined) settleSuccessor(core, sa, fresh, creation, nonceR, at)
+  })
+}
+
+/** §2.8.2: the loser is deleted by who made it, without touching the Child SAs. */
+function settleSuccessor(
+  core: Core,
+  sa: IkeSa,
+  fresh: IkeSa,
+  creation: IkeCreation,
+  nonceR: Uint8Array,
+  now: Instant,
+): void {
+  if (sa.state.name !== 'established') return
+  const { peer } = sa.state
+  const rival = creation.rival?.sa.state.name === 'established' ? creation.rival : undefined
+  sa.creation = undefined
+  if (rival !== undefined && losesAgainst(creation.nonceI, nonceR, rival)) {
+    sa.successor = rival.sa
+    return beginDelete(core, fresh, failures.rekeyed(peer), now)
+  }
+  if (rival !== undefined) {
+    rival.sa.heirOf = undefined
+    core.timers.set(rival.sa.id, 'closeGrace', now + REDUNDANT_LIFE_MS)
+  }
+  inherit(core, sa, fresh, now)
+  armTasks(core, fresh, now)
+  beginDelete(core, sa, failures.rekeyed(peer), now)
+}
+
+function handleRefusal(
+  core: Core,
+  sa: IkeSa,
+  creation: IkeCreation,
+  notifyType: number,
+  data: Uint8Array,
+  now: Instant,
+): void {
+  if (sa.state.name !== 'established') return
+  const { peer } = sa.state
+  if (notifyType === NOTIFY.INVALID_KE_PAYLOAD) {
+    const method = wantedMethod(data)
+    if (
+      methodsOf(peer.ikeProposals).includes(method) &&
+      method !== creation.method &&
+      creation.retries < INIT_RETRIES
+    ) {
+      creation.privateKey.fill(0)
+      const { retries, rival } = creation
+      return startAttempt(core, sa, { method, retries: retries + 1, ...(rival && { rival }) }, now)
+    }
+  }
+  if (notifyType !== NOTIFY.TEMPORARY_FAILURE) return fail(core, sa, creation, `it answered ${notifyType}`, now)
+  giveUp(core, sa, creation, now)
+  if (sa.successor === undefined) schedule(core, sa, { kind: 'rekey-ike' }, now, temporaryDelay(core))
+}
+
+/** A peer that cannot rekey gets another IKE SA beside this one. */
+function fail(core: Core, sa: IkeSa, creation: IkeCreation, detail: string, now: Instant): void {
+  const { peer } = sa
+  giveUp(core, sa, creation, now)
+  if (peer === undefined) return
+  core.env.logger.log('warn', 'rekeying the IKE SA failed', { peer: peer.name, detail })
+  if (sa.successor === undefined && core.isWanted(peer)) core.reauthenticate(sa, now)
+}
+
+function giveUp(core: Core, sa: IkeSa, creation: IkeCreation, now: Instant): void {
+  creation.privateKey.fill(0)
+  sa.creation = undefined
+  if (creation.rival?.sa.state.name === 'established') sa.successor = creation.rival.sa
+  armTasks(core, sa, now)
+}
+
+/** The peer rekeys. V2-038: not while we change Child SAs of this IKE SA. */
+export function answerIkeRekey(
+  core: Core,
+  sa: IkeSa,
+  request: IkeMessage,
+  payloads: readonly Payload[],
+  now: Instant,
+): void {
+  if (sa.state.name !== 'established') return
+  const { peer, protection } = sa.state
+  const refuse = (payload: Payload): void => sendResponse(core, sa, protection, request, [payload], now)
+  const isChanging = sa.creation?.kind === 'child' || sa.deleting.length > 0
+  if (isChanging || sa.creation?.rival !== undefined) return refuse(notify(NOTIFY.TEMPORARY_FAILURE))
+  const offers = find(payloads, 'SA')?.proposals ?? []
+  const nonceI = find(payloads, 'Nonce')?.data
+  const selected = selectProposal(offers, peer.ikeProposals, PROTOCOL.IKE, find(payloads, 'KE')?.method)
+  const suite = selected && resolveSuite(selected.transforms)
+  const newSpi = selected && spiOf(selected.spi)
+  if (!selected || !suite || !newSpi || !nonceI) return refuse(notify(NOTIFY.NO_PROPOSAL_CHOSEN))
+  const ke = judgeKe(keOf(selected.transforms), find(payloads, 'KE'))
+  if (ke.kind === 'other') return refuse(ke.answer)
+  if (ke.kind !== 'use') {
+    refuse(notify(NOTIFY.INVALID_SYNTAX))
+    return core.close(sa, failures.invalidMessage(`peer ${peer.name}`, 'its KE payload has another length'), now)
+  }
+
+  const privateKey = generatePrivate(core, ke.method)
+  sa.responses.begin(request.header.messageId)
+  withPublic(core, ke.method, privateKey, now, (publicKey, publicAt) => {
+    withShared(core, ke.method, privateKey, ke.peerPublic, publicAt, (sharedSecret, _isLost, at) => {
+      if (sa.state.name === 'closed') return
+      const isReady = sa.state.name === 'established' && publicKey !== undefined && sharedSecret !== undefined
+      const responderSpi = core.newIkeSpi()
+      const nonceR = core.env.rng.bytes(NONCE_LENGTH)
+      const spis = { initiatorSpi: newSpi, responderSpi }
+      const fresh = isReady
+        ? makeSuccessor(core, sa, 'responder', spis, suite, { nonceI, nonceR }, sharedSecret, at)
+        : undefined
+      if (fresh === undefined) {
+        return sendResponse(core, sa, protection, request, [notify(NOTIFY.TEMPORARY_FAILURE)], at)
+      }
+      fresh.heirOf = sa
+      if (sa.creation?.kind === 'ike') sa.creation.rival = { sa: fresh, lowestNonce: lowestNonce(nonceI, nonceR) }
+      else sa.successor = fresh
+      const { number, transforms } = selected
+      const proposals = [{ number, protocol: PROTOCOL.IKE, spi: u64(responderSpi), transforms }]
+      const nonce: Payload = { type: 'Nonce', data: nonceR }
+      const answer: Payload[] = [{ type: 'SA', proposals }, nonce, ...keyPayload(ke.method, publicKey)]
+      sendResponse(core, sa, protection, request, answer, at)
+    })
+  })
+}
+
+/** SKEYSEED = prf(SK_d (old), g^ir (new) | Ni | Nr); who asked is the original initiator of the new IKE SA. */
+function makeSuccessor(
+  core: Core,
+  old: IkeSa,
+  role: Role,
+  spis: { readonly initiatorSpi: bigint; readonly responderSpi: bigint },
+  suite: IkeSuite,
+  nonces: { readonly nonceI: Uint8Array; readonly nonceR: Uint8Array },
+  sharedSecret: Uint8Array,
+  now: Instant,
+): IkeSa | undefined {
+  if (old.state.name !== 'established') return undefined
+  const { peer, protection, remoteId } = old.state
+  const fresh = new IkeSa({ id: core.newSaId(), role, ...spis, path: old.path, state: { name: 'starting', peer }, now })
+  const seed = { prf: protection.suite.prf, skD: protection.keys.skD }
+  const renewed = makeProtection(core, fresh, suite, nonces, sharedSecret, seed)
+  fresh.state = { name: 'established', peer, protection: renewed, remoteId, since: now, children: new Map() }
+  fresh.nat = old.nat
+  fresh.fragmentation = old.fragmentation
+  fresh.packetSize = old.packetSize
+  fresh.lifetime = lifetimeFrom(peer.rekeyMs, now, core.env.rng)
+  core.adopt(fresh)
+  core.timers.set(fresh.id, 'liveness', now + peer.livenessMs)
+  armKeepalive(core, fresh, now)
+  armLifetime(core, fresh, now)
+  core.emit({ kind: 'ike-sa-rekeyed', ikeSaId: fresh.id, predecessor: old.id, peer: peer.name })
+  return fresh
+}
+
+/** The peer uses the new IKE SA, or deletes the old one: now both know that it stands. */
+export function confirmSuccessor(core: Core, fresh: IkeSa, now: Instant): void {
+  const old = fresh.heirOf
+  if (old === undefined) return
+  if (old.creation?.kind === 'ike') return
+  inherit(core, old, fresh, now)
+  armTasks(core, fresh, now)
+}
+
+/** The old IKE SA is deleted by the peer. @returns false when nothing takes over from it */
+export function handOver(core: Core, old: IkeSa, now: Instant): boolean {
+  const { creation } = old
+  const heir = old.successor ?? (creation?.kind === 'ike' ? creation.rival?.sa : undefined)
+  if (creation !== undefined) creation.privateKey.fill(0)
+  old.creation = undefined
+  if (heir?.state.name !== 'established') return false
+  inherit(core, old, heir, now)
+  armTasks(core, heir, now)
+  return childrenOf(old).size === 0
+}
+
+const keOf = (transforms: readonly Transform[] | undefined): Transform | undefined =>
+  transforms && transformOf(transforms, TRANSFORM_TYPE.KE)
+
+function spiOf(octets: Uint8Array): bigint | undefined {
+  if (octets.length !== 8) return undefined
+  return new DataView(octets.buffer, octets.byteOffset, 8).getBigUint64(0) || undefined
+}

@@ -1,0 +1,40 @@
+/** What an established IKE SA is still to ask of its peer. A window of one lets one request out at a time (V2-010). */
+import type { Instant } from '../env.ts'
+import type { Core } from './core.ts'
+import type { IkeSa } from './ike-sa.ts'
+
+export type TaskGoal =
+  | { readonly kind: 'create-child'; readonly tunnel: string }
+  | { readonly kind: 'rekey-child'; readonly childId: number }
+  | { readonly kind: 'delete-child'; readonly childId: number }
+  /** A Child SA that the peer believes in and we could not make. */
+  | { readonly kind: 'delete-spi'; readonly inboundSpi: number }
+  | { readonly kind: 'rekey-ike' }
+
+export interface Task {
+  readonly goal: TaskGoal
+  readonly notBefore: Instant
+}
+
+/** Puts a goal on the list unless it stands there already; the `task` timer takes it up. */
+export function schedule(core: Core, sa: IkeSa, goal: TaskGoal, now: Instant, delayMs = 0): void {
+  if (!sa.tasks.some((task) => sameGoal(task.goal, goal))) sa.tasks.push({ goal, notBefore: now + delayMs })
+  armTasks(core, sa, now)
+}
+
+/** Called whenever the way may be free again. */
+export function armTasks(core: Core, sa: IkeSa, now: Instant): void {
+  if (sa.tasks.length === 0 || sa.isBusy) return
+  const earliest = Math.min(...sa.tasks.map((task) => task.notBefore))
+  core.timers.set(sa.id, 'task', Math.max(earliest, now))
+}
+
+/** @returns the first goal that is due, off the list */
+export function takeTask(sa: IkeSa, now: Instant): TaskGoal | undefined {
+  const index = sa.tasks.findIndex((task) => task.notBefore <= now)
+  return index < 0 ? undefined : sa.tasks.splice(index, 1)[0]?.goal
+}
+
+function sameGoal(a: TaskGoal, b: TaskGoal): boolean {
+  return JSON.stringify(a) === JSON.stringify(b)
+}
