@@ -39,7 +39,7 @@ import {
 import { SeededRng } from '../sim/seeded-rng.ts'
 import { deliver } from './messages.ts'
 
-const { IKE_SA_INIT, IKE_AUTH, INFORMATIONAL } = EXCHANGE_TYPE
+const { IKE_SA_INIT, IKE_AUTH, CREATE_CHILD_SA, INFORMATIONAL } = EXCHANGE_TYPE
 
 type RingPair = Pair & { readonly ring: KeyRing }
 
@@ -511,6 +511,23 @@ describe('when large packets vanish', () => {
       return sent.splice(0).length
     })
     expect(counts).toEqual([1, 1, 2, 2])
+  })
+
+  it('FR-01 FR-13 a rekeyed IKE SA still cuts, and as small as the path needs', () => {
+    const pair = withRing({ ...manySelectors(), net: { ...PERFECT, maxPacket: 800 } })
+    connect(pair)
+    const [ike] = pair.left.endpoint.snapshot()
+    expect(ike && pair.left.endpoint.rekeyIke(ike.id, pair.world.now)).toBe(true)
+    pair.world.run(1_000)
+    const before = sentBy(pair, 'left', CREATE_CHILD_SA).length
+    const [child] = pair.left.installed.keys()
+    expect(child !== undefined && pair.left.endpoint.rekeyChild(child, pair.world.now)).toBe(true)
+    pair.world.run(400)
+    const sent = sentBy(pair, 'left', CREATE_CHILD_SA).slice(before)
+    expect(numbersOf(sent)).toEqual(['1/5', '2/5', '3/5', '4/5', '5/5'])
+    expect(sent[0]?.message.header.responderSpi).not.toBe(BigInt(`0x${ike?.responderSpi}`))
+    pair.world.run(5_000)
+    expectAgreement(pair)
   })
 
   it('FR-13 FR-10 a first fragment that only looks like a smaller cut gets no answer', () => {
