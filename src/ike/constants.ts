@@ -9,6 +9,19 @@ export const RETRANSMIT_MAX_MS = 10_000
 /** Sends of one request before the peer counts as dead: 0.5 + 1 + 2 + 4 + 8 + 10 s. */
 export const RETRANSMIT_TRIES = 6
 
+/**
+ * IP packets that carry our IKE messages are at most this large where the peer takes fragments, IPv4 and IPv6 alike: what
+ * runs through the tunnel needs 1280 from the path anyway. RFC 7383 §2.5.1 proposes 576 for IPv4, which would cut every
+ * IKE_AUTH with a certificate or signature into three; we go there when larger ones seem to vanish (FR-12, FR-13).
+ */
+export const PACKET_SIZE = 1_280
+export const SMALL_PACKET_SIZE = 576
+/** So many sends without an answer, and a message that is larger than the small size is cut anew (RFC 7383 §2.5.2). */
+export const SENDS_BEFORE_SMALLER = 2
+/** All fragments of one message: as much as one datagram may have. An honest peer needs a retransmission or two for them. */
+export const MAX_REASSEMBLED = 16 * 1024
+export const REASSEMBLY_LIFE_MS = 30_000
+
 /** An initiator has this long from IKE_SA_INIT to a valid IKE_AUTH (THREATS §2). */
 export const HALF_OPEN_LIFE_MS = 30_000
 /** Half-open SAs from which on IKE_SA_INIT must carry a COOKIE: for all, and for one source address. */

@@ -16,7 +16,8 @@ import { handleInformationalRequest, handleInformationalResponse } from './excha
 import { handleInitResponse } from './exchanges/init-initiator.ts'
 import { mayServe } from './gate.ts'
 import type { IkeSa } from './ike-sa.ts'
-import { matchResponse, sendResponse } from './messaging.ts'
+import { matchResponse, repeatResized, repeatResponse, sendResponse } from './messaging.ts'
+import { type Opened, openMessage } from './opening.ts'
 import { notify } from './payloads.ts'
 import type { Protection } from './protect.ts'
 
@@ -24,8 +25,9 @@ export function handleMessage(core: Core, sa: IkeSa, message: IkeMessage, datagr
   const { header } = message
   const direction = header.isResponse ? 'response' : 'request'
   if (direction === 'request') {
-    const verdict = sa.responses.classify(header.messageId, message.raw)
+    const verdict = sa.responses.classify(message)
     if (verdict === 'repeated') return repeatResponse(core, sa, datagram, now)
+    if (verdict === 'resized') return repeatResized(core, sa, message, datagram, now)
     if (verdict === 'outside') return
   }
   if (!mayServe(sa.state.name, sa.role, direction, header.exchangeType)) return
@@ -33,22 +35,33 @@ export function handleMessage(core: Core, sa: IkeSa, message: IkeMessage, datagr
   if (direction === 'response' && sa.requests.outstanding?.messageId !== header.messageId) return
 
   const { protection } = sa
-  const opened = protection?.open(message)
-  if (protection === undefined || opened === undefined) {
-    core.env.logger.log('debug', 'message dropped: integrity check failed', { ikeSa: sa.id })
+  if (protection === undefined) return
+  const opened = openMessage(sa, protection, message, now)
+  if (opened.kind === 'dropped') {
+    core.env.logger.log('debug', 'message dropped', { ikeSa: sa.id, reason: opened.reason })
     return
   }
-  // Authentic from here on, and new: it may move the path and proves that the peer lives.
+  if (opened.kind === 'whole') serveWhole(core, sa, protection, opened, datagram, now)
+}
+
+/** Authentic and new: it may move the path and proves that the peer lives. */
+function serveWhole(
+  core: Core,
+  sa: IkeSa,
+  protection: Protection,
+  { message, payloads }: Opened & { kind: 'whole' },
+  datagram: Datagram,
+  now: Instant,
+): void {
+  const { exchangeType, isResponse } = message.header
   heard(core, sa, datagram, now)
-  const fault = opened.ok
-    ? checkPayloads(header.exchangeType, header.isResponse, opened.value, 'encrypted')
-    : opened.fault
+  const fault = payloads.ok ? checkPayloads(exchangeType, isResponse, payloads.value, 'encrypted') : payloads.fault
   if (fault !== undefined) return handleFault(core, sa, protection, message, fault, now)
-  const payloads = opened.ok ? opened.value : []
+  const inner = payloads.ok ? payloads.value : []
   // It has our last answer: its window is one.
-  if (direction === 'request') sa.unconfirmed = undefined
-  if (direction === 'request') serveRequest(core, sa, message, payloads, now)
-  else serveResponse(core, sa, message, payloads, now)
+  if (!isResponse) sa.unconfirmed = undefined
+  if (isResponse) serveResponse(core, sa, message, inner, now)
+  else serveRequest(core, sa, message, inner, now)
 }
 
 function serveRequest(core: Core, sa: IkeSa, message: IkeMessage, payloads: readonly Payload[], now: Instant): void {
@@ -67,12 +80,6 @@ function serveResponse(core: Core, sa: IkeSa, message: IkeMessage, payloads: rea
   if (purpose === 'ike-auth') handleAuthResponse(core, sa, payloads, now)
   else if (purpose === 'create-child' && sa.state.name === 'established') handleCreateResponse(core, sa, payloads, now)
   else if (purpose !== undefined) handleInformationalResponse(core, sa, purpose, now)
-}
-
-/** The stored octets go to where the repetition came from (V2-005, V2-042); nothing is decrypted, nothing changes. */
-function repeatResponse(core: Core, sa: IkeSa, datagram: Datagram, now: Instant): void {
-  const { lastResponse } = sa.responses
-  if (lastResponse !== undefined) core.repeat(datagram, lastResponse, now)
 }
 
 function heard(core: Core, sa: IkeSa, datagram: Datagram, now: Instant): void {

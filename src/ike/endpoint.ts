@@ -36,6 +36,7 @@ import { IkeSa } from './ike-sa.ts'
 import { Jobs } from './jobs.ts'
 import { armKeepalive } from './keepalive.ts'
 import { lifetimeFrom } from './lifetime.ts'
+import { repeatResponse } from './messaging.ts'
 import { PeerTable } from './peer-table.ts'
 import { ReportLimiter } from './rate-limit.ts'
 import { Reconnects } from './reconnect.ts'
@@ -219,11 +220,7 @@ export class IkeEndpoint implements IkeEndpointApi {
     // Our own first message, sent back to us: answering it would let one side play both (THREATS #16).
     if (this.#sas.byLocalSpi(message.header.initiatorSpi)?.role === 'initiator') return
     const known = this.#halfOpen.find(message.header.initiatorSpi, datagram.remote)
-    if (known?.responses.classify(0, message.raw) === 'repeated') {
-      const { lastResponse } = known.responses
-      if (lastResponse !== undefined) this.#strangers.reply(datagram, lastResponse, now, true)
-      return
-    }
+    if (known?.responses.classify(message) === 'repeated') return repeatResponse(this.#core, known, datagram, now)
     // Only an initiator that waits for our answer may have changed its first message; all else is a late copy.
     if (known !== undefined && known.state.name !== 'init-replied') return
     if (this.#isShutDown || message.raw.length > MAX_INIT_REQUEST || this.#halfOpen.isFullFor(datagram.remote)) return
@@ -325,7 +322,7 @@ export class IkeEndpoint implements IkeEndpointApi {
     if (sa.successor !== undefined) sa.successor.heirOf = undefined
     if (state.name === 'init-sent') state.attempt.privateKey.fill(0)
     // A responder that refused keeps its answer for the repeated request; half-open expiry ends that.
-    const lingers = state.name === 'init-replied' && sa.responses.lastResponse !== undefined
+    const lingers = state.name === 'init-replied' && sa.responses.last !== undefined
     const lingerUntil = this.#timers.get(sa.id, 'halfOpenExpiry')
     this.#timers.stopAll(sa.id)
     protection?.wipe()

@@ -6,7 +6,9 @@ import type { Instant } from '../env.ts'
 import type { ChildSa, Path } from '../sa/child-sa.ts'
 import type { IkeHeader, Payload } from '../wire/ike-types.ts'
 import type { Failure, Identity, PeerConfig, TunnelConfig } from './api.ts'
+import { PACKET_SIZE } from './constants.ts'
 import type { Creation } from './creation.ts'
+import { Reassembly } from './fragments.ts'
 import type { Role } from './gate.ts'
 import { type Lifetime, NO_LIMIT } from './lifetime.ts'
 import type { NatView } from './nat-detection.ts'
@@ -108,6 +110,11 @@ export class IkeSa {
   nat: NatView = { local: false, remote: false }
   readonly requests = new RequestWindow()
   readonly responses = new ResponseWindow()
+  /** Both sides said in IKE_SA_INIT that they take fragments (FR-01). */
+  fragmentation = false
+  /** Octets of the largest IP packet for our messages, while fragments are possible. */
+  packetSize: number = PACKET_SIZE
+  readonly reassembly = { request: new Reassembly(), response: new Reassembly() } as const
   /** Time of the last authenticated message of the peer. */
   lastHeard: Instant
   /** Time of the last message or keepalive to the peer. */

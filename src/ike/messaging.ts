@@ -1,19 +1,21 @@
-/** Sending requests and responses of one IKE SA, and sending requests again (RFC 7296 §2.1, §2.4). */
+/** Sending requests and responses of one IKE SA, and sending them again (RFC 7296 §2.1, §2.4; RFC 7383 §2.5.2). */
 import type { Instant } from '../env.ts'
 import { EXCHANGE_TYPE } from '../wire/iana.ts'
 import { encodeIkeMessage } from '../wire/ike-message.ts'
 import type { IkeMessage, Payload } from '../wire/ike-types.ts'
-import { RETRANSMIT_TRIES } from './constants.ts'
+import type { Datagram } from './api.ts'
+import { RETRANSMIT_TRIES, SENDS_BEFORE_SMALLER, SMALL_PACKET_SIZE } from './constants.ts'
 import type { Core } from './core.ts'
+import { ikeRoom } from './fragments.ts'
 import type { IkeSa } from './ike-sa.ts'
 import type { Protection } from './protect.ts'
-import { type RequestPurpose, retransmitDelay } from './window.ts'
+import { type OutstandingRequest, type RequestPurpose, retransmitDelay, type SentMessage } from './window.ts'
 
 /** IKE_SA_INIT: in clear. @returns the message as sent, which AUTH will cover */
 export function sendInitRequest(core: Core, sa: IkeSa, payloads: readonly Payload[], now: Instant): Uint8Array {
   const exchangeType = EXCHANGE_TYPE.IKE_SA_INIT
   const message = encodeIkeMessage(sa.header(exchangeType, 0, false), payloads)
-  begin(core, sa, { exchangeType, purpose: 'ike-sa-init', message }, now)
+  begin(core, sa, { exchangeType, purpose: 'ike-sa-init', messages: [message], payloads: undefined }, now)
   return message
 }
 
@@ -26,8 +28,9 @@ export function sendRequest(
   now: Instant,
 ): void {
   const { exchangeType, purpose, payloads } = request
-  const message = protection.seal(sa.header(exchangeType, sa.requests.nextId, false), payloads)
-  begin(core, sa, { exchangeType, purpose, message }, now)
+  const header = sa.header(exchangeType, sa.requests.nextId, false)
+  const messages = protection.sealWithin(header, payloads, messageLimit(sa))
+  begin(core, sa, { exchangeType, purpose, messages, payloads }, now)
 }
 
 /** Answers `request`, remembers the answer for its repetition, and sends it. */
@@ -40,10 +43,36 @@ export function sendResponse(
   now: Instant,
 ): void {
   const { exchangeType, messageId } = request.header
-  const response = protection.seal(sa.header(exchangeType, messageId, true), payloads)
-  sa.responses.answered(messageId, request.raw, response)
-  sa.lastSent = now
-  core.transmit(sa.path, response)
+  if (isCutSmall(sa, request)) sa.packetSize = SMALL_PACKET_SIZE
+  const messages = protection.sealWithin(sa.header(exchangeType, messageId, true), payloads, messageLimit(sa))
+  sa.responses.answered(request, { messages, payloads })
+  transmitAll(core, sa, messages, now)
+}
+
+/** The stored octets go to where the repetition came from (V2-005, V2-042). */
+export function repeatResponse(core: Core, sa: IkeSa, datagram: Datagram, now: Instant): void {
+  const { last } = sa.responses
+  if (last === undefined) return
+  countSend(sa, last, true)
+  for (const message of last.messages) core.repeat(datagram, message, now)
+}
+
+/**
+ * FR-13 from the other side: what we have answered comes again in smaller fragments. Nothing may have reached the peer, so
+ * our answer follows its example. The octets are new to us, so their ICV decides whether they are the peer's.
+ */
+export function repeatResized(
+  core: Core,
+  sa: IkeSa,
+  firstFragment: IkeMessage,
+  datagram: Datagram,
+  now: Instant,
+): void {
+  const { last } = sa.responses
+  if (last === undefined || !sa.fragmentation || !sa.protection?.unseal(firstFragment)?.ok) return
+  sa.responses.resized(firstFragment)
+  cutSmaller(sa, last, true)
+  repeatResponse(core, sa, datagram, now)
 }
 
 /** @returns the matching outstanding request, now completed; undefined when the response answers nothing */
@@ -61,9 +90,8 @@ export function retransmit(core: Core, sa: IkeSa, now: Instant): boolean {
   const { outstanding } = sa.requests
   if (outstanding === undefined) return true
   if (outstanding.sends >= RETRANSMIT_TRIES) return false
-  outstanding.sends += 1
-  sa.lastSent = now
-  core.transmit(sa.path, outstanding.message)
+  countSend(sa, outstanding, false)
+  transmitAll(core, sa, outstanding.messages, now)
   core.timers.set(sa.id, 'retransmit', now + retransmitDelay(outstanding.sends))
   const { peer } = sa
   if (peer !== undefined) {
@@ -72,14 +100,41 @@ export function retransmit(core: Core, sa: IkeSa, now: Instant): boolean {
   return true
 }
 
-function begin(
-  core: Core,
-  sa: IkeSa,
-  request: { readonly exchangeType: number; readonly purpose: RequestPurpose; readonly message: Uint8Array },
-  now: Instant,
-): void {
+function begin(core: Core, sa: IkeSa, request: Omit<OutstandingRequest, 'messageId' | 'sends'>, now: Instant): void {
   const { sends } = sa.requests.begin(request)
-  sa.lastSent = now
-  core.transmit(sa.path, request.message)
+  transmitAll(core, sa, request.messages, now)
   core.timers.set(sa.id, 'retransmit', now + retransmitDelay(sends))
+}
+
+function transmitAll(core: Core, sa: IkeSa, messages: readonly Uint8Array[], now: Instant): void {
+  sa.lastSent = now
+  for (const message of messages) core.transmit(sa.path, message)
+}
+
+/** Who cuts its request small has found that larger packets vanish, and the answer takes the same path (RFC 7383 §2.5.2). */
+function isCutSmall(sa: IkeSa, { encrypted, raw }: IkeMessage): boolean {
+  return (encrypted?.fragment?.total ?? 1) > 1 && raw.length <= ikeRoom(sa.path, SMALL_PACKET_SIZE)
+}
+
+/** @returns octets of the largest message to send in one piece */
+function messageLimit(sa: IkeSa): number {
+  return sa.fragmentation ? ikeRoom(sa.path, sa.packetSize) : Number.POSITIVE_INFINITY
+}
+
+/** Once more; from the third time on in small pieces, for large packets may vanish on this path. */
+function countSend(sa: IkeSa, sent: SentMessage, isResponse: boolean): void {
+  if (sent.sends === SENDS_BEFORE_SMALLER) cutSmaller(sa, sent, isResponse)
+  sent.sends += 1
+}
+
+/** FR-13: the same payloads in more fragments, with new IVs. Changes nothing when a small packet holds each of them. */
+function cutSmaller(sa: IkeSa, sent: SentMessage, isResponse: boolean): void {
+  const { protection } = sa
+  if (!sa.fragmentation || protection === undefined || sent.payloads === undefined) return
+  const limit = ikeRoom(sa.path, SMALL_PACKET_SIZE)
+  if (sent.messages.every((message) => message.length <= limit)) return
+  // What follows on this IKE SA takes the same path.
+  sa.packetSize = SMALL_PACKET_SIZE
+  const header = sa.header(sent.exchangeType, sent.messageId, isResponse)
+  sent.messages = protection.sealWithin(header, sent.payloads, limit)
 }

@@ -1,5 +1,6 @@
 /**
- * The SK payload (RFC 7296 §3.14, RFC 5282): sealing our messages and opening the peer's under the keys of one IKE SA.
+ * The SK and SKF payloads (RFC 7296 §3.14, RFC 5282, RFC 7383 §2.5): sealing our messages and opening the peer's under
+ * the keys of one IKE SA.
  * Plaintext leaves this file only after its ICV was verified.
  */
 import { wipe } from '../crypto/jobs.ts'
@@ -7,8 +8,18 @@ import type { IkeKeys } from '../crypto/keymat.ts'
 import type { EncrAlgorithm, IntegAlgorithm, KeAlgorithm, PrfAlgorithm } from '../crypto/types.ts'
 import type { Rng } from '../env.ts'
 import { concatBytes, constantTimeEqual, u64 } from '../wire/bytes.ts'
-import { decodePayloadChain, encodeEncryptedShell, encodePayloadChain } from '../wire/ike-message.ts'
+import { NO_NEXT_PAYLOAD } from '../wire/iana.ts'
+import {
+  decodePayloadChain,
+  encodeEncryptedShell,
+  encodePayloadChain,
+  IKE_HEADER_LENGTH,
+  type ShellForm,
+} from '../wire/ike-message.ts'
 import type { Decoded, IkeHeader, IkeMessage, Payload, Transform } from '../wire/ike-types.ts'
+import { GENERIC_HEADER_LENGTH } from '../wire/payloads/chain.ts'
+import { FRAGMENT_FIELDS_LENGTH } from '../wire/payloads/encrypted.ts'
+import { cut } from './fragments.ts'
 
 /** The negotiated algorithms of an IKE SA. */
 export interface IkeSuite {
@@ -40,13 +51,45 @@ export class Protection {
 
   /** @returns the whole message, header to ICV */
   seal(header: IkeHeader, payloads: readonly Payload[]): Uint8Array {
+    return this.#sealWhole(header, encodePayloadChain(payloads))
+  }
+
+  /**
+   * The message in one piece when it fits, else as fragments with an IV and ICV each (RFC 7383 §2.5).
+   * @param maxOctets of one message, from the IKE header to the ICV
+   */
+  sealWithin(header: IkeHeader, payloads: readonly Payload[], maxOctets: number): readonly Uint8Array[] {
+    const chain = encodePayloadChain(payloads)
+    const { firstPayload, bytes } = chain
+    if (bytes.length <= this.#room(maxOctets - GENERIC_HEADER_LENGTH)) return [this.#sealWhole(header, chain)]
+    const pieces = cut(bytes, this.#room(maxOctets - GENERIC_HEADER_LENGTH - FRAGMENT_FIELDS_LENGTH))
+    return pieces.map((piece, i) =>
+      this.#sealBody(header, piece, (bodyLength) => ({
+        type: 'SKF',
+        firstPayload: i === 0 ? firstPayload : NO_NEXT_PAYLOAD,
+        fragment: { number: i + 1, total: pieces.length },
+        bodyLength,
+      })),
+    )
+  }
+
+  /** @returns octets of payloads that `octets` hold beside the IKE header, IV, padding, Pad Length and ICV */
+  #room(octets: number): number {
+    const { encr } = this.suite
+    const room = octets - IKE_HEADER_LENGTH - encr.ivLength - this.#icvLength
+    return Math.floor(room / encr.blockSize) * encr.blockSize - 1
+  }
+
+  #sealWhole(header: IkeHeader, { firstPayload, bytes }: ReturnType<typeof encodePayloadChain>): Uint8Array {
+    return this.#sealBody(header, bytes, (bodyLength) => ({ type: 'SK', firstPayload, bodyLength }))
+  }
+
+  #sealBody(header: IkeHeader, content: Uint8Array, form: (bodyLength: number) => ShellForm): Uint8Array {
     const { encr, integ } = this.suite
     const { skE, skA } = this.#side(this.originalInitiator)
-    const inner = encodePayloadChain(payloads)
-    const plaintext = pad(inner.bytes, encr.blockSize)
-    const icvLength = integ?.icvLength ?? encr.icvLength
-    const bodyLength = encr.ivLength + plaintext.length + icvLength
-    const shell = encodeEncryptedShell(header, [], { type: 'SK', firstPayload: inner.firstPayload, bodyLength })
+    const plaintext = pad(content, encr.blockSize)
+    const bodyLength = encr.ivLength + plaintext.length + this.#icvLength
+    const shell = encodeEncryptedShell(header, [], form(bodyLength))
     const iv = encr.aead ? this.#counterIv(encr.ivLength) : this.#rng.bytes(encr.ivLength)
     const sealed = encr.seal(skE, iv, encr.aead ? shell.associatedData : NO_AAD, plaintext)
     shell.body.set(iv)
@@ -59,20 +102,36 @@ export class Protection {
     return shell.message
   }
 
+  get #icvLength(): number {
+    return this.suite.integ?.icvLength ?? this.suite.encr.icvLength
+  }
+
   /**
+   * A message in one piece.
    * @returns undefined when the ICV is wrong or the body too short (V2-057: drop silently), else the decoded payloads or
    * the fault of an authentic but malformed message (V2-058)
    */
   open(message: IkeMessage): Decoded<readonly Payload[]> | undefined {
     const { encrypted } = message
-    if (encrypted === undefined || encrypted.type !== 'SK') return undefined
+    if (encrypted?.type !== 'SK') return undefined
+    const content = this.unseal(message)
+    return content?.ok ? decodePayloadChain(encrypted.firstPayload, content.value) : content
+  }
+
+  /** @returns what stands in SK or in one SKF, without padding; undefined and faults as from `open` */
+  unseal(message: IkeMessage): Decoded<Uint8Array> | undefined {
+    const { encrypted } = message
+    if (encrypted === undefined) return undefined
     const plaintext = this.#decrypt(message, encrypted.body, encrypted.associatedData)
     if (plaintext === undefined) return undefined
     const padLength = plaintext.at(-1)
     if (padLength === undefined || padLength + 1 > plaintext.length) {
-      return { ok: false, fault: { kind: 'syntax', detail: 'Pad Length of SK is longer than its content' } }
+      return {
+        ok: false,
+        fault: { kind: 'syntax', detail: `Pad Length of ${encrypted.type} is longer than its content` },
+      }
     }
-    return decodePayloadChain(encrypted.firstPayload, plaintext.subarray(0, plaintext.length - padLength - 1))
+    return { ok: true, value: plaintext.subarray(0, plaintext.length - padLength - 1) }
   }
 
   #decrypt(message: IkeMessage, body: Uint8Array, associatedData: Uint8Array): Uint8Array | undefined {

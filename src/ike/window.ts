@@ -1,17 +1,24 @@
 /** Message IDs (RFC 7296 §2.2, §2.3): one request of ours outstanding, one request of the peer's expected. */
 import { bytesEqual } from '../wire/bytes.ts'
+import type { IkeMessage, Payload } from '../wire/ike-types.ts'
 import { RETRANSMIT_BASE, RETRANSMIT_FIRST_MS, RETRANSMIT_MAX_MS } from './constants.ts'
 
 /** Why a request was sent; decides who handles its response. */
 export type RequestPurpose = 'ike-sa-init' | 'ike-auth' | 'liveness' | 'delete' | 'delete-child' | 'create-child'
 
-export interface OutstandingRequest {
+/** A request or response that may have to go again. */
+export interface SentMessage {
   readonly messageId: number
   readonly exchangeType: number
-  readonly purpose: RequestPurpose
-  /** Sent again bit for bit (V2-004). */
-  readonly message: Uint8Array
+  /** One, or its fragments in order. Sent again bit for bit (V2-004, V2-005), unless they were cut anew (FR-13). */
+  messages: readonly Uint8Array[]
+  /** What can be cut anew; undefined for IKE_SA_INIT, which is never fragmented (FR-02). */
+  readonly payloads: readonly Payload[] | undefined
   sends: number
+}
+
+export interface OutstandingRequest extends SentMessage {
+  readonly purpose: RequestPurpose
 }
 
 /** Our own requests. The peer's window is taken as 1, the default (V2-010). */
@@ -54,22 +61,33 @@ export function retransmitDelay(sends: number): number {
   return Math.min(RETRANSMIT_FIRST_MS * RETRANSMIT_BASE ** (sends - 1), RETRANSMIT_MAX_MS)
 }
 
-export type RequestVerdict = 'new' | 'repeated' | 'outside'
+/** `resized`: the first fragment of the last request, cut smaller than before, if it proves authentic. */
+export type RequestVerdict = 'new' | 'repeated' | 'resized' | 'outside'
+
+interface Answer extends SentMessage {
+  /** The request as it came, or its fragment 1. */
+  request: IkeMessage
+}
 
 /** The peer's requests. The last one is kept with its response, which is repeated bit for bit (V2-005). */
 export class ResponseWindow {
   #expectedId = 0
   #answering: number | undefined
-  #last: { readonly messageId: number; readonly request: Uint8Array; readonly response: Uint8Array } | undefined
+  #last: Answer | undefined
 
-  /** A repeated request is the same octets from the IKE header on; anything else with its number is not ours to serve. */
-  classify(messageId: number, request: Uint8Array): RequestVerdict {
+  /**
+   * A repeated request is the same octets from the IKE header on, those of fragment 1 when it came in fragments (FR-11);
+   * anything else with its number is not ours to serve.
+   */
+  classify(message: IkeMessage): RequestVerdict {
+    const { messageId } = message.header
     if (messageId === this.#answering) return 'outside'
     if (messageId === this.#expectedId) return 'new'
     const last = this.#last
-    return last !== undefined && last.messageId === messageId && bytesEqual(last.request, request)
-      ? 'repeated'
-      : 'outside'
+    if (last?.messageId !== messageId) return 'outside'
+    if (bytesEqual(last.request.raw, message.raw)) return 'repeated'
+    const fragment = message.encrypted?.fragment
+    return fragment?.number === 1 && fragment.total > totalOf(last.request) ? 'resized' : 'outside'
   }
 
   /** The answer to this request takes time; copies of it are dropped until then. */
@@ -81,13 +99,23 @@ export class ResponseWindow {
     return this.#answering !== undefined
   }
 
-  get lastResponse(): Uint8Array | undefined {
-    return this.#last?.response
+  get last(): SentMessage | undefined {
+    return this.#last
   }
 
-  answered(messageId: number, request: Uint8Array, response: Uint8Array): void {
+  answered(request: IkeMessage, response: Pick<SentMessage, 'messages' | 'payloads'>): void {
+    const { messageId, exchangeType } = request.header
     this.#answering = undefined
-    this.#last = { messageId, request, response }
+    this.#last = { ...response, messageId, exchangeType, request, sends: 1 }
     this.#expectedId = messageId + 1
   }
+
+  /** The peer has cut its request anew: this is how it repeats it from now on. */
+  resized(firstFragment: IkeMessage): void {
+    if (this.#last !== undefined) this.#last.request = firstFragment
+  }
+}
+
+function totalOf({ encrypted }: IkeMessage): number {
+  return encrypted?.fragment?.total ?? 1
 }

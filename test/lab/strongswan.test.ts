@@ -37,21 +37,21 @@ labDescribe('tsvpn with strongSwan', [...TSVPN_TOOLS, ...STRONGSWAN_TOOLS], () =
   })
   afterEach(() => Promise.all([lab().ours.stop(), lab().theirs.stop()]))
 
-  /** tsvpn is `left`, strongSwan `right`. */
-  async function connect(row: Row, initiator: 'tsvpn' | 'strongSwan'): Promise<void> {
+  /** tsvpn is `left`, strongSwan `right`. `further` subnets behind tsvpn make long messages. */
+  async function connect(row: Row, initiator: 'tsvpn' | 'strongSwan', further = 0): Promise<void> {
     const { ours, theirs } = lab()
     const auth = authOf(row.auth)
-    ours.configure(
-      setupOf('left', auth.left, {
-        inner: [4],
-        ike: row.ike,
-        esp: row.esp,
-        initiator: initiator === 'tsvpn' ? 'left' : 'right',
-      }),
-    )
+    const left = [INNER.left[4].prefix, ...Array.from({ length: further }, (_, i) => `10.77.${i}.0/24`)]
+    const setup = setupOf('left', auth.left, {
+      inner: [4],
+      ike: row.ike,
+      esp: row.esp,
+      initiator: initiator === 'tsvpn' ? 'left' : 'right',
+    })
+    ours.configure({ ...setup, local: left })
     await theirs.start({
       local: { address: OUTER.right[4], id: 'right', subnets: [INNER.right[4].prefix] },
-      remote: { address: OUTER.left[4], id: 'left', subnets: [INNER.left[4].prefix] },
+      remote: { address: OUTER.left[4], id: 'left', subnets: left },
       auth: auth.right,
       ike: row.ike,
       esp: row.esp,
@@ -79,6 +79,34 @@ labDescribe('tsvpn with strongSwan', [...TSVPN_TOOLS, ...STRONGSWAN_TOOLS], () =
       expect(tunnel.inbound.packets).toBeGreaterThan(6)
       expect(await theirs.listSas()).toContain('INSTALLED, TUNNEL')
     })
+  })
+
+  test.each([
+    'tsvpn',
+    'strongSwan',
+  ] as const)('FR-01 FR-03 FR-05 %s initiates: an IKE_AUTH that is too large for a packet goes in fragments both ways', async (initiator) => {
+    await connect({ ...BASE_ROW, auth: 'rsa' }, initiator, 60)
+    const { left, theirs } = lab()
+    expect((await ping(left, INNER.right[4].address, { count: 3, intervalSeconds: 0.05 })).received).toBe(3)
+    const [theirPart, ourPart] = initiator === 'tsvpn' ? ['response', 'request'] : ['request', 'response']
+    expect(theirs.log).toContain(`generating IKE_AUTH ${theirPart} 1 [ EF(2/2) ]`)
+    expect(theirs.log).toContain(`parsed IKE_AUTH ${ourPart} 1 [ EF(2/2) ]`)
+    expect(theirs.log).toContain('reassembled fragmented IKE message')
+  })
+
+  test.each([
+    'tsvpn',
+    'strongSwan',
+  ] as const)('FR-08 FR-13 %s initiates: what we send is cut smaller when large packets vanish, and understood there', async (initiator) => {
+    const { left, theirs } = lab()
+    left.narrow(600)
+    try {
+      await connect({ ...BASE_ROW, auth: 'rsa' }, initiator, 60)
+    } finally {
+      left.narrow(0)
+    }
+    expect((await ping(left, INNER.right[4].address, { count: 3, intervalSeconds: 0.05 })).received).toBe(3)
+    expect(theirs.log).toContain(`parsed IKE_AUTH ${initiator === 'tsvpn' ? 'request' : 'response'} 1 [ EF(3/3) ]`)
   })
 
   test('Ctrl-C here takes the SA down there', async () => {

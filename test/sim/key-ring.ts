@@ -41,9 +41,20 @@ export class KeyRing implements KeyLog {
     return this.#protection(message.header, !message.header.fromOriginalInitiator)?.open(message)
   }
 
+  /** @returns what stands inside one SK or SKF, as octets */
+  unseal(message: IkeMessage): Uint8Array | undefined {
+    const content = this.#protection(message.header, !message.header.fromOriginalInitiator)?.unseal(message)
+    return content?.ok ? content.value : undefined
+  }
+
   /** A message of the side that the header's I flag names. */
   seal(header: IkeHeader, payloads: readonly Payload[]): Uint8Array {
     return existing(this.#protection(header, header.fromOriginalInitiator)).seal(header, payloads)
+  }
+
+  /** The same in fragments of at most `maxOctets` of IKE each. */
+  sealWithin(header: IkeHeader, payloads: readonly Payload[], maxOctets: number): readonly Uint8Array[] {
+    return existing(this.#protection(header, header.fromOriginalInitiator)).sealWithin(header, payloads, maxOctets)
   }
 
   #protection(header: IkeHeader, asOriginalInitiator: boolean): Protection | undefined {

@@ -11,12 +11,19 @@ export interface NetBehaviour {
   /** One way, in milliseconds; the jitter is what reorders. */
   readonly delayMs: number
   readonly jitterMs: number
+  /** Octets of the largest IP packet that passes; larger ones vanish without a word. */
+  readonly maxPacket?: number
 }
 
 export const PERFECT: NetBehaviour = { loss: 0, duplication: 0, delayMs: 5, jitterMs: 0 }
 
 /** Looks at or replaces a datagram on its way; undefined drops it. */
 export type Tap = (datagram: Datagram, now: Instant) => Datagram | undefined
+
+/** @returns octets of the IP packet around a datagram */
+export function packetSize({ remote, data }: Datagram): number {
+  return (remote.family === 4 ? 20 : 40) + 8 + data.length
+}
 
 interface InFlight {
   readonly at: Instant
@@ -43,6 +50,7 @@ export class SimNet {
     const tapped = this.tap(sent, now)
     const datagram = tapped && (this.nat?.translateOut(tapped) ?? tapped)
     if (datagram === undefined || this.#rng.chance(this.behaviour.loss)) return
+    if (packetSize(datagram) > (this.behaviour.maxPacket ?? Number.POSITIVE_INFINITY)) return
     this.#carry(datagram, now)
     if (this.#rng.chance(this.behaviour.duplication)) this.#carry(datagram, now)
   }

@@ -7,12 +7,12 @@ import { supportedHashes } from '../../crypto/signature.ts'
 import type { PrfAlgorithm } from '../../crypto/types.ts'
 import { transformOf } from '../../sa/negotiate.ts'
 import { formatSuite } from '../../sa/proposal.ts'
-import { TRANSFORM_TYPE } from '../../wire/iana.ts'
+import { NOTIFY, TRANSFORM_TYPE } from '../../wire/iana.ts'
 import type { Payload, Transform } from '../../wire/ike-types.ts'
 import type { Core } from '../core.ts'
 import type { IkeSa } from '../ike-sa.ts'
 import { natDetectionNotifies } from '../nat-detection.ts'
-import { signatureHashNotify } from '../payloads.ts'
+import { notification, notify, signatureHashNotify } from '../payloads.ts'
 import { type IkeSuite, Protection } from '../protect.ts'
 
 /** IANA port of IKE and ESP behind NATs (RFC 3947 §8). */
@@ -21,6 +21,14 @@ export const NATT_PORT = 4500
 /** Notifies that end every IKE_SA_INIT of ours. */
 export function commonNotifies(sa: IkeSa): Payload[] {
   return [...natDetectionNotifies(sa, sa.path.remote), signatureHashNotify(supportedHashes)]
+}
+
+/** FR-01: an offer in the request; in the response the agreement, given only to who has offered. */
+export const fragmentationNotify = (): Payload => notify(NOTIFY.IKEV2_FRAGMENTATION_SUPPORTED)
+
+/** @returns whether the peer's half of IKE_SA_INIT says that it takes fragments */
+export function takesFragments(payloads: readonly Payload[]): boolean {
+  return notification(payloads, NOTIFY.IKEV2_FRAGMENTATION_SUPPORTED) !== undefined
 }
 
 /** @returns the algorithms of a selection; undefined when one of them is not in the registry */

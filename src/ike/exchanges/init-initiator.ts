@@ -1,6 +1,6 @@
 /**
  * IKE_SA_INIT as initiator:
- *   --> HDR(SPIi, 0) { [N(COOKIE),] SAi1, KEi, Ni, N(NAT_DETECTION_*), N(SIGNATURE_HASH_ALGORITHMS) }
+ *   --> HDR(SPIi, 0) { [N(COOKIE),] SAi1, KEi, Ni, N(NAT_DETECTION_*), N(SIGNATURE_HASH_ALGORITHMS), … }
  *   <-- HDR(SPIi, SPIr) { SAr1, KEr, Nr, … }, or N(COOKIE), or N(INVALID_KE_PAYLOAD), or another error
  * The answer is not authenticated, so an error is only a hint (§2.21.1): the true answer may still come.
  */
@@ -20,7 +20,14 @@ import { sendInitRequest } from '../messaging.ts'
 import { detectNat } from '../nat-detection.ts'
 import { asksForRawKey, errorNotify, find, notification, notify, peerSignatureHashes } from '../payloads.ts'
 import { beginAuth } from './auth-initiator.ts'
-import { commonNotifies, makeProtection, NATT_PORT, resolveSuite } from './ike-sa-init.ts'
+import {
+  commonNotifies,
+  fragmentationNotify,
+  makeProtection,
+  NATT_PORT,
+  resolveSuite,
+  takesFragments,
+} from './ike-sa-init.ts'
 
 /** Begins with the first key exchange that we prefer. */
 export function beginInit(core: Core, sa: IkeSa, peer: PeerConfig, now: Instant): void {
@@ -52,6 +59,7 @@ function sendAttempt(core: Core, sa: IkeSa, attempt: InitAttempt, publicKey: Uin
     { type: 'KE', method, data: publicKey },
     { type: 'Nonce', data: nonceI },
     ...commonNotifies(sa),
+    fragmentationNotify(),
   ])
 }
 
@@ -175,6 +183,7 @@ function accept(core: Core, sa: IkeSa, message: IkeMessage, datagram: Datagram, 
   sa.requests.complete()
   sa.responderSpi = message.header.responderSpi
   sa.nat = nat
+  sa.fragmentation = takesFragments(message.payloads)
   sa.path = floatPath(path, core.options.ports)
   sa.state = { name: 'init-computing', peer }
   core.timers.set(sa.id, 'halfOpenExpiry', now + JOB_LIFE_MS)

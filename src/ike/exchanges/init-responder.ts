@@ -20,7 +20,7 @@ import { detectNat, type NatView } from '../nat-detection.ts'
 import { find, notification, notify, peerSignatureHashes } from '../payloads.ts'
 import type { IkeSuite } from '../protect.ts'
 import { refusal } from '../strangers.ts'
-import { commonNotifies, makeProtection, resolveSuite } from './ike-sa-init.ts'
+import { commonNotifies, fragmentationNotify, makeProtection, resolveSuite, takesFragments } from './ike-sa-init.ts'
 
 export interface InitResponderContext {
   readonly core: Core
@@ -112,6 +112,7 @@ function openHalf(
   })
   core.timers.set(sa.id, 'halfOpenExpiry', now + HALF_OPEN_LIFE_MS)
   sa.nat = nat
+  sa.fragmentation = takesFragments(message.payloads)
   const { id: method } = suite.ke
   const privateKey = suite.ke.generatePrivate(core.env.rng)
   const waiting = (): boolean => sa.state.name === 'init-computing'
@@ -130,7 +131,7 @@ function openHalf(
   return sa
 }
 
-/** <-- HDR { SAr1, KEr, Nr, N(NAT_DETECTION_*), N(SIGNATURE_HASH_ALGORITHMS) } */
+/** <-- HDR { SAr1, KEr, Nr, N(NAT_DETECTION_*), N(SIGNATURE_HASH_ALGORITHMS), [N(IKEV2_FRAGMENTATION_SUPPORTED)] } */
 function reply(
   core: Core,
   sa: IkeSa,
@@ -147,6 +148,7 @@ function reply(
     { type: 'KE', method: suite.ke.id, data: publicKey },
     { type: 'Nonce', data: nonceR },
     ...commonNotifies(sa),
+    ...(sa.fragmentation ? [fragmentationNotify()] : []),
   ])
   const protection = makeProtection(core, sa, suite, { nonceI, nonceR }, sharedSecret)
   const peerHashes = peerSignatureHashes(message.payloads)
@@ -159,7 +161,7 @@ function reply(
     rawKeyRequested: false,
   }
   sa.state = { name: 'init-replied', protection, handshake }
-  sa.responses.answered(0, message.raw, response)
+  sa.responses.answered(message, { messages: [response], payloads: undefined })
   core.transmit(sa.path, response)
 }
 

@@ -273,6 +273,18 @@ export class Host {
     }\n`)
   }
 
+  /** Larger IP packets of IKE and ESP to port 4500 vanish on their way out. @param octets 0 removes the rule */
+  narrow(octets: number): void {
+    this.nft('table inet lab_narrow {}\ndelete table inet lab_narrow\n')
+    if (octets === 0) return
+    this.nft(`table inet lab_narrow {
+      chain out {
+        type filter hook output priority 0
+        udp dport 4500 meta length > ${octets} drop
+      }
+    }\n`)
+  }
+
   /** What a daemon may change and must put back, as text to compare. Interfaces without counters, both families. */
   networkState(): string {
     const parts = [

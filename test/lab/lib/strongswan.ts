@@ -2,7 +2,7 @@
  * A strongSwan peer on a lab host: Debian's charon with kernel-libipsec (ESP in userspace on a TUN device), configured
  * over swanctl from files in the host's folder. PSK or raw public keys; always UDP encapsulation.
  */
-import { chmodSync, mkdirSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { KeyPair } from './keys.ts'
 import type { Host } from './lab.ts'
@@ -98,6 +98,11 @@ export class StrongswanHost {
   /** `swanctl --list-sas`; empty without SAs. */
   async listSas(): Promise<string> {
     return (await this.#swanctl('--list-sas')).stdout
+  }
+
+  /** What charon has logged since the host was made. */
+  get log(): string {
+    return readFileSync(join(this.host.folder, 'charon.log'), 'utf8')
   }
 
   async stop(): Promise<void> {
