@@ -182,6 +182,11 @@ export interface IkeEndpointApi {
   terminate(peer: string, now: Instant): void
   /** Deletes all; `pollEvent` reports `ike-sa-closed` for each as its Delete was answered or given up (closeGrace, 1 s). */
   shutdown(now: Instant): void
+  /**
+   * The machine slept, or the process stood still: every IKE SA is asked at once whether its peer is still there, and dead
+   * after 5 s without an answer; attempts that wait for their turn begin now.
+   */
+  resumed(now: Instant): void
   handleDatagram(datagram: Datagram, now: Instant): void
   handleTimeout(now: Instant): void
   completeJob(id: number, result: CryptoJobResult, now: Instant): void

@@ -9,6 +9,14 @@ export const RETRANSMIT_MAX_MS = 10_000
 /** Sends of one request before the peer counts as dead: 0.5 + 1 + 2 + 4 + 8 + 10 s. */
 export const RETRANSMIT_TRIES = 6
 
+/**
+ * Waits after each send of a request that must be answered soon, 5 s in all: something other than silence says that the peer
+ * may be gone, and a person who has just opened a laptop waits.
+ */
+export const URGENT_WAITS_MS: readonly number[] = [250, 500, 1_000, 1_500, 1_750]
+/** Unprotected messages lead to at most one probe of an IKE SA in this time (V2-014, THREATS #30). */
+export const HINT_INTERVAL_MS = 10_000
+
 /** An initiator has this long from IKE_SA_INIT to a valid IKE_AUTH (THREATS §2). */
 export const HALF_OPEN_LIFE_MS = 30_000
 /** Half-open SAs from which on IKE_SA_INIT must carry a COOKIE: for all, and for one source address. */

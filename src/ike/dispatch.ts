@@ -21,6 +21,7 @@ import {
 import { handleInitResponse } from './exchanges/init-initiator.ts'
 import { mayServe } from './gate.ts'
 import type { IkeSa } from './ike-sa.ts'
+import { hint } from './liveness.ts'
 import { matchResponse, retransmit, sendResponse } from './messaging.ts'
 import { notify } from './payloads.ts'
 import type { Protection } from './protect.ts'
@@ -28,6 +29,8 @@ import type { Protection } from './protect.ts'
 export function handleMessage(core: Core, sa: IkeSa, message: IkeMessage, datagram: Datagram, now: Instant): void {
   const { header } = message
   const direction = header.isResponse ? 'response' : 'request'
+  const isUnprotected = message.encrypted === undefined && header.exchangeType !== EXCHANGE_TYPE.IKE_SA_INIT
+  if (isUnprotected) return hint(core, sa, datagram, now)
   if (direction === 'request') {
     const verdict = sa.responses.classify(header.messageId, message.raw)
     if (verdict === 'repeated') return repeatResponse(core, sa, datagram, now)

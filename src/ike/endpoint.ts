@@ -31,6 +31,7 @@ import { handleInitRequest } from './exchanges/init-responder.ts'
 import { HalfOpen } from './half-open.ts'
 import { IkeSa } from './ike-sa.ts'
 import { Jobs } from './jobs.ts'
+import { hint, probe, spiOfInvalidEsp } from './liveness.ts'
 import { PeerTable } from './peer-table.ts'
 import { ReportLimiter } from './rate-limit.ts'
 import { Reconnects } from './reconnect.ts'
@@ -99,6 +100,12 @@ export class IkeEndpoint implements IkeEndpointApi {
     }
   }
 
+  resumed(now: Instant): void {
+    if (this.#isShutDown) return
+    for (const sa of this.#sas.all()) probe(this.#core, sa, now)
+    this.#reconnects.retryAll(now)
+  }
+
   handleDatagram(datagram: Datagram, now: Instant): void {
     const bytes = this.#ikeOctets(datagram)
     if (bytes === undefined) return
@@ -111,7 +118,11 @@ export class IkeEndpoint implements IkeEndpointApi {
       return
     }
     const sa = this.#sas.byLocalSpi(header.fromOriginalInitiator ? header.responderSpi : header.initiatorSpi)
-    if (sa === undefined || !spisFit(sa, header)) return this.#strangers.unknownSpi(message, datagram, now)
+    if (sa === undefined || !spisFit(sa, header)) {
+      const sending = this.#sas.byOutboundSpi(spiOfInvalidEsp(message) ?? 0)
+      if (sending !== undefined) hint(this.#core, sending, datagram, now)
+      return this.#strangers.unknownSpi(message, datagram, now)
+    }
     handleMessage(this.#core, sa, message, datagram, now)
   }
 

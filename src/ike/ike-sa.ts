@@ -90,6 +90,8 @@ export class IkeSa {
   readonly responses = new ResponseWindow()
   /** Time of the last authenticated message of the peer. */
   lastHeard: Instant
+  /** Time of the last probe that an unprotected message asked for. */
+  hintedAt: Instant | undefined
   /** Time of the last message or keepalive to the peer. */
   lastSent: Instant
 

@@ -3,11 +3,10 @@ import type { Instant } from '../env.ts'
 import { EXCHANGE_TYPE } from '../wire/iana.ts'
 import { encodeIkeMessage } from '../wire/ike-message.ts'
 import type { IkeMessage, Payload } from '../wire/ike-types.ts'
-import { RETRANSMIT_TRIES } from './constants.ts'
 import type { Core } from './core.ts'
 import type { IkeSa } from './ike-sa.ts'
 import type { Protection } from './protect.ts'
-import { type RequestPurpose, retransmitDelay } from './window.ts'
+import { hasTriesLeft, type RequestPurpose, retransmitDelay } from './window.ts'
 
 /** IKE_SA_INIT: in clear. @returns the message as sent, which AUTH will cover */
 export function sendInitRequest(core: Core, sa: IkeSa, payloads: readonly Payload[], now: Instant): Uint8Array {
@@ -60,16 +59,27 @@ export function matchResponse(core: Core, sa: IkeSa, message: IkeMessage): Reque
 export function retransmit(core: Core, sa: IkeSa, now: Instant): boolean {
   const { outstanding } = sa.requests
   if (outstanding === undefined) return true
-  if (outstanding.sends >= RETRANSMIT_TRIES) return false
+  if (!hasTriesLeft(outstanding)) return false
   outstanding.sends += 1
   sa.lastSent = now
   core.transmit(sa.path, outstanding.message)
-  core.timers.set(sa.id, 'retransmit', now + retransmitDelay(outstanding.sends))
+  core.timers.set(sa.id, 'retransmit', now + retransmitDelay(outstanding.sends, outstanding.isUrgent))
   const { peer } = sa
   if (peer !== undefined) {
     core.emit({ kind: 'retransmit', ikeSaId: sa.id, peer: peer.name, attempt: outstanding.sends })
   }
   return true
+}
+
+/** The outstanding request goes out now and is given up after URGENT_WAITS_MS, however long it was to wait. */
+export function hurry(core: Core, sa: IkeSa, now: Instant): void {
+  const { outstanding } = sa.requests
+  if (outstanding === undefined) return
+  outstanding.isUrgent = true
+  outstanding.sends = 1
+  if (sa.lastSent < now) core.transmit(sa.path, outstanding.message)
+  sa.lastSent = now
+  core.timers.set(sa.id, 'retransmit', now + retransmitDelay(1, true))
 }
 
 function begin(

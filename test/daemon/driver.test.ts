@@ -25,6 +25,7 @@ class Script implements IkeEndpointApi {
   setPeerRemote(): void {}
   terminate(): void {}
   shutdown(): void {}
+  resumed(): void {}
   handleDatagram(d: Datagram): void {
     this.log.push(`in ${d.data[0]}`)
     this.onDatagram(d)
