@@ -11,6 +11,7 @@ import type { ChildSa, Path } from '../sa/child-sa.ts'
 import type { Datapath } from './datapath.ts'
 import { Driver } from './driver.ts'
 import { admitPeer, installRoutes, type NetworkContext } from './network.ts'
+import { sendFromSomewhere } from './outgoing.ts'
 import { suiteOverhead } from './overhead.ts'
 import type { Peers } from './peers.ts'
 import { messageOf } from './reporter.ts'
@@ -42,8 +43,9 @@ export class Connections {
       endpoint,
       logger: reporter.logger,
       now,
-      send: ({ data, local, remote }) => {
-        const outcome = sockets.send(data, remote.family, local.address, local.port, remote.address, remote.port)
+      send: (datagram) => {
+        const { remote } = datagram
+        const outcome = sendFromSomewhere(sockets, datagram)
         if (outcome !== 0)
           reporter.logger.log('warn', 'send failed', { code: outcome, to: remote.address, port: remote.port })
       },
