@@ -68,6 +68,8 @@ function buildPeer(name: string, raw: unknown, context: PeerContext): Configured
     ...auth,
     ikeProposals: peer.ike?.proposals ?? DEFAULT_IKE_PROPOSALS,
     livenessMs: peer.ike?.liveness ?? DEFAULTS.livenessMs,
+    onDead: peer.ike?.onDead ?? DEFAULTS.onDead,
+    uniqueness: peer.uniqueness ?? DEFAULTS.uniqueness,
     tunnels,
   }
 }

@@ -59,6 +59,7 @@ export const peerSchema = (context: SecretContext, allowWeak: boolean) =>
       publicKey: l.leaf(publicKeyValue(context)).optional(),
       local: localSchema(context).optional(),
       allowWeak: l.leaf(trueOrFalse).optional(),
+      uniqueness: l.leaf(l.word(['replace', 'keep', 'never'])).optional(),
       ike: z
         .strictObject(
           {
@@ -66,6 +67,7 @@ export const peerSchema = (context: SecretContext, allowWeak: boolean) =>
               .listOf('proposals such as aes128gcm16-prfsha256-x25519', l.proposal('ike', allowWeak))
               .optional(),
             liveness: l.leaf(l.duration(1000, 86_400_000, '30s')).optional(),
+            onDead: l.leaf(l.word(['restart', 'clear'])).optional(),
           },
           mapping,
         )

@@ -80,6 +80,8 @@ export const DEFAULTS = {
   ikePort: 500,
   nattPort: 4500,
   livenessMs: 30_000,
+  onDead: 'restart',
+  uniqueness: 'replace',
   /** Packets. */
   replayWindow: 4096,
 } as const

@@ -48,7 +48,19 @@ export interface PeerConfig {
   readonly ikeProposals: readonly SuiteProposal[]
   /** Milliseconds without inbound traffic before a liveness check (RFC 7296 §2.4). */
   readonly livenessMs: number
+  /**
+   * A dead peer that is meant to be up: `restart` (default) connects anew for ever, `clear` lets it rest until it calls or
+   * somebody asks for it. Its SAs are removed either way.
+   */
+  readonly onDead?: 'restart' | 'clear'
   readonly tunnels: readonly TunnelConfig[]
+  /**
+   * What happens to the IKE SAs of this identity when it connects once more. `replace` (default): INITIAL_CONTACT removes
+   * those from the same address and port at once, those from elsewhere when they don't answer within 5 s, so that two
+   * devices of one user work side by side. `keep`: who is there stays, another device is refused. `never`:
+   * INITIAL_CONTACT is ignored and not sent; SAs end by Delete or for want of an answer.
+   */
+  readonly uniqueness?: 'replace' | 'keep' | 'never'
 }
 
 /** Why an IKE SA failed or ended; `text` is for people, names both identities or both offers, never secrets. */

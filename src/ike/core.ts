@@ -33,8 +33,10 @@ export interface Core {
   established(sa: IkeSa, now: Instant): void
   /** The first Child SA of this IKE SA is installed or refused: time to look for superfluous IKE SAs with the same peer. */
   settled(sa: IkeSa, now: Instant): void
-  /** INITIAL_CONTACT from an authenticated peer: it knows of no other SA with us, so ours are stale (V2-015). */
-  replaceOthers(sa: IkeSa, peer: PeerConfig, now: Instant): void
+  /** Why this authenticated peer may not have a further SA, by its `uniqueness`; undefined when it may. */
+  refusesAnother(sa: IkeSa, peer: PeerConfig, now: Instant): Failure | undefined
+  /** INITIAL_CONTACT from an authenticated peer: it knows of no other SA with us (V2-015, uniqueness.ts). */
+  initialContact(sa: IkeSa, peer: PeerConfig, now: Instant): void
   /** The peer's newest authentic message came from this address. */
   movePath(sa: IkeSa, remote: Path['remote']): void
   /** Ends an SA at once, without telling the peer; its children are removed and a wanted peer is tried again. */

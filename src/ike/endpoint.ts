@@ -39,6 +39,7 @@ import { SaTable } from './sa-table.ts'
 import { snapshotOf } from './snapshot.ts'
 import { Strangers } from './strangers.ts'
 import { Timers } from './timers.ts'
+import { initialContact, refusesAnother, sameSocket } from './uniqueness.ts'
 
 /** Timers of the endpoint itself; IKE SAs count from 1, peers from -2 downwards (reconnect.ts). */
 const ENDPOINT_TIMER = -1
@@ -251,7 +252,8 @@ export class IkeEndpoint implements IkeEndpointApi {
       identified: (sa) => this.#sas.identified(sa),
       established: (sa, now) => this.#established(sa, now),
       settled: (sa, now) => this.#settled(sa, now),
-      replaceOthers: (sa, peer, now) => this.#replaceOthers(sa, peer, now),
+      initialContact: (sa, peer, now) => initialContact(this.#core, sa, peer, this.#sas.ofPeer(peer.name), now),
+      refusesAnother: (sa, peer, now) => refusesAnother(this.#core, sa, peer, this.#sas.ofPeer(peer.name), now),
       close: (sa, failure, now) => this.#close(sa, failure, now),
       hasOther: (sa, peer) =>
         this.#sas.ofPeer(peer.name).some((other) => other !== sa && other.state.name !== 'closing'),
@@ -295,14 +297,6 @@ export class IkeEndpoint implements IkeEndpointApi {
       beginDelete(this.#core, oldest, failures.replaced(peer), now)
   }
 
-  /** Only what was there before: our own attempt under way is younger than what the peer remembers. */
-  #replaceOthers(sa: IkeSa, peer: PeerConfig, now: Instant): void {
-    for (const other of this.#sas.ofPeer(peer.name)) {
-      const isStale = ['established', 'closing', 'auth-computing'].includes(other.state.name)
-      if (other.id < sa.id && isStale) this.#close(other, failures.replaced(peer), now)
-    }
-  }
-
   #close(sa: IkeSa, failure: Failure, now: Instant): void {
     if (sa.state.name === 'closed') return
     const { peer, state, protection } = sa
@@ -321,10 +315,9 @@ export class IkeEndpoint implements IkeEndpointApi {
     else this.#drop(sa)
     // Strangers could fill a log with their attempts.
     if (peer === undefined && !this.#reports.mayReport(failure.reason, now)) return
-    const retryAt =
-      peer && !this.#sas.ofPeer(peer.name).some((other) => other.state.name === 'established')
-        ? this.#reconnects.schedule(peer.name, now)
-        : undefined
+    const isLost = peer && !this.#sas.ofPeer(peer.name).some((other) => other.state.name === 'established')
+    if (isLost && failure.reason === 'peer-dead' && peer.onDead === 'clear') this.#reconnects.forget(peer.name)
+    const retryAt = isLost ? this.#reconnects.schedule(peer.name, now) : undefined
     this.#emit({
       kind: 'ike-sa-closed',
       ikeSaId: sa.id,
@@ -382,8 +375,4 @@ function spisFit(sa: IkeSa, header: IkeHeader): boolean {
   if (header.fromOriginalInitiator !== (sa.role === 'responder')) return false
   if (sa.role === 'responder') return header.initiatorSpi === sa.initiatorSpi
   return sa.responderSpi === 0n || header.responderSpi === sa.responderSpi
-}
-
-function sameSocket(a: SocketAddress, b: SocketAddress): boolean {
-  return a.address === b.address && a.port === b.port
 }

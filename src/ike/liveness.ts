@@ -26,9 +26,14 @@ export function probe(core: Core, sa: IkeSa, now: Instant): void {
  */
 export function hint(core: Core, sa: IkeSa, datagram: Datagram, now: Instant): void {
   if (sa.state.name !== 'established' || sa.path.remote.address !== datagram.remote.address) return
+  probeSparingly(core, sa, now)
+}
+
+/** For causes that others can bring about as often as they like: at most one probe in HINT_INTERVAL_MS. */
+export function probeSparingly(core: Core, sa: IkeSa, now: Instant): void {
   if (sa.hintedAt !== undefined && now < sa.hintedAt + HINT_INTERVAL_MS) return
   sa.hintedAt = now
-  core.env.logger.log('debug', 'unprotected message: peer is asked whether it lives', { ikeSa: sa.id })
+  core.env.logger.log('debug', 'peer is asked whether it lives', { ikeSa: sa.id })
   probe(core, sa, now)
 }
 

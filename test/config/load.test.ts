@@ -91,6 +91,8 @@ describe('a right file', () => {
       remoteId: { idType: 2, data: new TextEncoder().encode('branch') },
       localAuth: { kind: 'psk', secret: new TextEncoder().encode(SECRET) },
       livenessMs: 30_000,
+      onDead: 'restart',
+      uniqueness: 'replace',
     })
     const [tunnel] = peer?.tunnels ?? []
     expect(tunnel).toMatchObject({ name: 'lan', start: 'up', replayWindow: 4096 })
@@ -120,7 +122,8 @@ peers:
     psk: { env: BRANCH_PSK }
     local: { id: 192.0.2.1, key: { file: own.key } }
     allowWeak: true
-    ike: { proposals: aes128-sha1-modp1024, liveness: 2m }
+    uniqueness: never
+    ike: { proposals: aes128-sha1-modp1024, liveness: 2m, onDead: clear }
     tunnels:
       lan:
         remote: ["10.2.0.0/16[tcp/443]", "fd01::/64"]
@@ -144,6 +147,8 @@ peers:
       localId: { idType: 1, data: Uint8Array.of(192, 0, 2, 1) },
       remoteId: { idType: 11, data: Uint8Array.of(0x0a, 0xff) },
       livenessMs: 120_000,
+      onDead: 'clear',
+      uniqueness: 'never',
     })
     expect(peer?.localAuth).toEqual({
       kind: 'psk',

@@ -203,3 +203,22 @@ describe('hints', () => {
     expect(world.sent.length).toBe(sent)
   })
 })
+
+describe('what follows a death', () => {
+  it.each(['restart', 'clear'] as const)('onDead: %s', (onDead) => {
+    const pair = connected({ livenessMs: 10_000, left: { onDead } })
+    const { world, left, right } = pair
+    pair.net.tap = () => undefined
+    world.run(60_000, () => !isUp(left))
+    const [closed] = left.eventsOf('ike-sa-closed')
+    expect(closed?.failure.reason).toBe('peer-dead')
+    expect(closed?.retryAt !== undefined).toBe(onDead === 'restart')
+    world.run(60_000, () => !isUp(right))
+    right.endpoint.terminate('left', world.now)
+    pair.net.tap = (datagram) => datagram
+    expect(world.run(90_000, () => isUp(left)) !== undefined).toBe(onDead === 'restart')
+    // Whoever asks for it gets it, whatever was before.
+    left.endpoint.initiate('right', world.now)
+    expect(world.run(2_000, () => isUp(left))).toBeDefined()
+  })
+})
