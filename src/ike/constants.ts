@@ -53,6 +53,8 @@ export const CLOSE_GRACE_MS = 1_000
 /** Replies to unauthenticated messages: per source address and in all, per second (THREATS §2). */
 export const REPLIES_PER_ADDRESS = 20
 export const REPLIES_GLOBAL = 200
+/** Proofs of identity of strangers that are verified in vain, per second (THREATS §2). */
+export const AUTH_FAILURES_PER_SECOND = 50
 /** Log lines and events of one kind that strangers cause, per second (THREATS §2). */
 export const REPORTS_PER_SECOND = 10
 /** Proposals, transforms of one, and selectors that a text for people names before it says how many more there are. */

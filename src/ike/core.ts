@@ -2,6 +2,7 @@
 import type { Env, Instant } from '../env.ts'
 import type { Path, SocketAddress } from '../sa/child-sa.ts'
 import type { Datagram, EndpointOptions, Failure, Identity, IkeEvent, PeerConfig } from './api.ts'
+import type { AuthBudget } from './auth-budget.ts'
 import type { IkeSa } from './ike-sa.ts'
 import type { Jobs } from './jobs.ts'
 import type { Timers } from './timers.ts'
@@ -11,6 +12,7 @@ export interface Core {
   readonly options: EndpointOptions
   readonly timers: Timers
   readonly jobs: Jobs
+  readonly authBudget: AuthBudget
   emit(event: IkeEvent): void
   /** @param message from the IKE header on; the non-ESP marker is added where the path needs it */
   transmit(path: Path, message: Uint8Array): void
@@ -21,6 +23,8 @@ export interface Core {
   newChildId(): number
   /** The peer with this identity; among several, one that knows us as `localId` and is configured at this address. */
   findPeer(remoteId: Identity, localId: Identity | undefined, from: SocketAddress): PeerConfig | undefined
+  /** Whether a peer is configured at this address. */
+  isPeerAt(remote: SocketAddress): boolean
   /** The state of this SA names its peer from now on. */
   identified(sa: IkeSa): void
   /** For what carries no IKE header: a NAT keepalive. */

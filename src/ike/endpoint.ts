@@ -19,6 +19,7 @@ import type {
   PeerConfig,
   TimerName,
 } from './api.ts'
+import { AuthBudget } from './auth-budget.ts'
 import { CLOSE_GRACE_MS, COOKIE_ROTATION_MS, MAX_INIT_REQUEST, REPORTS_PER_SECOND, SAS_PER_PEER } from './constants.ts'
 import { CookieJar } from './cookie.ts'
 import type { Core } from './core.ts'
@@ -51,6 +52,7 @@ export class IkeEndpoint implements IkeEndpointApi {
   readonly #jobs: Jobs
   readonly #core: Core
   readonly #cookies: CookieJar
+  readonly #authBudget = new AuthBudget()
   readonly #reconnects: Reconnects
   readonly #halfOpen = new HalfOpen()
   readonly #peers: PeerTable
@@ -165,6 +167,11 @@ export class IkeEndpoint implements IkeEndpointApi {
       .map(snapshotOf)
   }
 
+  /** IKE_AUTH requests of strangers that were dropped because too many had failed. */
+  get droppedAuths(): number {
+    return this.#authBudget.dropped
+  }
+
   // Making IKE SAs.
 
   #connect(peer: PeerConfig, remote: SocketAddress, now: Instant): void {
@@ -237,6 +244,7 @@ export class IkeEndpoint implements IkeEndpointApi {
       options: this.#options,
       timers: this.#timers,
       jobs: this.#jobs,
+      authBudget: this.#authBudget,
       emit: (event) => this.#emit(event),
       transmit: (path, message) => {
         const marked = path.local.port === this.#options.ports.ike ? message : addNonEspMarker(message)
@@ -249,6 +257,7 @@ export class IkeEndpoint implements IkeEndpointApi {
       newInboundSpi: () => this.#sas.newInboundSpi(),
       newChildId: () => this.#sas.newChildId(),
       findPeer: (remoteId, localId, from) => this.#peers.identified(remoteId, localId, from),
+      isPeerAt: (remote) => this.#peers.isPeerAt(remote),
       identified: (sa) => this.#sas.identified(sa),
       established: (sa, now) => this.#established(sa, now),
       settled: (sa, now) => this.#settled(sa, now),

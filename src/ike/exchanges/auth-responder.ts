@@ -34,7 +34,14 @@ export function handleAuthRequest(
 ): void {
   if (sa.state.name !== 'init-replied') return
   const { protection, handshake } = sa.state
+  const isStranger = !core.isPeerAt(sa.path.remote)
+  if (isStranger && !core.authBudget.mayVerify(now)) {
+    if (core.mayReport('auth-overload', now))
+      core.env.logger.log('warn', 'IKE_AUTH dropped: too many failed', { dropped: core.authBudget.dropped })
+    return
+  }
   const found = authenticate(core, sa, protection, handshake, payloads, now)
+  if ('reason' in found && isStranger) core.authBudget.failed(now)
   if ('reason' in found) return refuseAuth(core, sa, protection, request, found, now)
 
   const proof = proveOurselves('responder', protection, handshake, found.peer.localId, found.peer.localAuth)
