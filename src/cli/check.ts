@@ -63,6 +63,8 @@ function describePeer(peer: ConfiguredPeer) {
     auth: peer.remoteAuth.kind === 'psk' ? 'pre-shared key' : `${peer.remoteAuth.key.kind} public key`,
     ike: peer.ikeProposals.map((suite) => formatSuite(suite.transforms)),
     livenessMs: peer.livenessMs,
+    onDead: peer.onDead,
+    uniqueness: peer.uniqueness,
     tunnels: peer.tunnels.map((tunnel) => ({
       name: tunnel.name,
       local: tunnel.localSelectors.map(formatSelector),

@@ -70,6 +70,8 @@ function buildPeer(name: string, raw: unknown, context: PeerContext): Configured
     livenessMs: peer.ike?.liveness ?? DEFAULTS.livenessMs,
     rekeyMs: peer.ike?.rekey ?? DEFAULTS.ikeRekeyMs,
     ...(peer.ike?.reauth !== undefined && { reauthMs: peer.ike.reauth }),
+    onDead: peer.ike?.onDead ?? DEFAULTS.onDead,
+    uniqueness: peer.uniqueness ?? DEFAULTS.uniqueness,
     tunnels,
   }
 }

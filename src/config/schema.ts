@@ -62,6 +62,7 @@ export const peerSchema = (context: SecretContext, allowWeak: boolean) =>
       publicKey: l.leaf(publicKeyValue(context)).optional(),
       local: localSchema(context).optional(),
       allowWeak: l.leaf(trueOrFalse).optional(),
+      uniqueness: l.leaf(l.word(['replace', 'keep', 'never'])).optional(),
       ike: z
         .strictObject(
           {
@@ -71,6 +72,7 @@ export const peerSchema = (context: SecretContext, allowWeak: boolean) =>
             liveness: l.leaf(l.duration(1000, 86_400_000, '30s')).optional(),
             rekey: l.leaf(rekeyTime).optional(),
             reauth: l.leaf(rekeyTime).optional(),
+            onDead: l.leaf(l.word(['restart', 'clear'])).optional(),
           },
           mapping,
         )

@@ -82,6 +82,8 @@ export const DEFAULTS = {
   livenessMs: 30_000,
   ikeRekeyMs: 4 * 3_600_000,
   espRekeyMs: 3_600_000,
+  onDead: 'restart',
+  uniqueness: 'replace',
   /** Packets. */
   replayWindow: 4096,
 } as const

@@ -100,6 +100,11 @@ export class Addresses {
     this.#onRemote(entry.peer, remote, false)
   }
 
+  /** After a suspend the network may be another one: every name is asked again, its back-off forgotten. */
+  async refresh(): Promise<void> {
+    await Promise.all([...this.#entries.values()].map((entry) => this.#refresh(entry)))
+  }
+
   close(): void {
     this.#isClosed = true
     for (const entry of this.#entries.values()) clearTimeout(entry.timer)
@@ -124,6 +129,20 @@ export class Addresses {
     )
     const record = this.#options.peers.get(entry.peer.name)
     if (record !== undefined) record.resolved = entry.candidates.map((remote) => remote.address)
+  }
+
+  /** The address in use stays as long as the name still has it. */
+  async #refresh(entry: Entry): Promise<void> {
+    const before = entry.candidates[entry.next]
+    if (before === undefined) {
+      clearTimeout(entry.timer)
+      entry.failures = 0
+      return this.#retry(entry)
+    }
+    this.#accept(entry, await resolveHost(entry.host, this.#options.families), before.address)
+    const remote = entry.candidates[entry.next]
+    if (this.#isClosed || remote === undefined || remote.address === before.address) return
+    this.#onRemote(entry.peer, remote, false)
   }
 
   #retryLater(entry: Entry): void {

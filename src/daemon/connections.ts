@@ -6,17 +6,19 @@ import type { ConfiguredPeer } from '../config/types.ts'
 import type { RekeyKind, SasAccepted } from '../control/api.ts'
 import { TsvpnError } from '../errors.ts'
 import type { IkeEndpointApi, IkeEvent, IkeSaSnapshot } from '../ike/api.ts'
-import { now } from '../io/clock.ts'
+import { bootOffset, now } from '../io/clock.ts'
 import type { ShardEvent } from '../io/native.ts'
 import type { DatagramSink, UdpSockets } from '../io/udp.ts'
 import type { ChildSa, Path } from '../sa/child-sa.ts'
 import type { Datapath } from './datapath.ts'
 import { Driver } from './driver.ts'
 import { admitPeer, installRoutes, type NetworkContext } from './network.ts'
+import { sendFromSomewhere } from './outgoing.ts'
 import { suiteOverhead } from './overhead.ts'
 import type { Peers } from './peers.ts'
 import { messageOf } from './reporter.ts'
 import { selectorTexts } from './status.ts'
+import { SuspendWatch } from './suspend.ts'
 import type { JobRunner } from './types.ts'
 
 export interface ConnectionsOptions extends NetworkContext {
@@ -32,6 +34,7 @@ export interface ConnectionsOptions extends NetworkContext {
 export class Connections {
   readonly #options: ConnectionsOptions
   readonly #driver: Driver
+  #suspendWatch: SuspendWatch | undefined
   #isClosing = false
   #onQuiet: () => void = () => {}
 
@@ -42,8 +45,9 @@ export class Connections {
       endpoint,
       logger: reporter.logger,
       now,
-      send: ({ data, local, remote }) => {
-        const outcome = sockets.send(data, remote.family, local.address, local.port, remote.address, remote.port)
+      send: (datagram) => {
+        const { remote } = datagram
+        const outcome = sendFromSomewhere(sockets, datagram)
         if (outcome !== 0)
           reporter.logger.log('warn', 'send failed', { code: outcome, to: remote.address, port: remote.port })
       },
@@ -70,6 +74,7 @@ export class Connections {
       this.#initiate(peer, remote)
     }
     addresses.begin((peer, remote, isFirst) => this.#remoteFound(peer, remote, isFirst))
+    this.#suspendWatch = new SuspendWatch({ now, bootOffset, onResume: (ms) => this.#resumed(ms) })
   }
 
   readonly onDatagram: DatagramSink = (data, family, localAddress, localPort, remoteAddress, remotePort) => {
@@ -125,7 +130,16 @@ export class Connections {
 
   close(): void {
     this.#isClosing = true
+    this.#suspendWatch?.close()
     this.#driver.close()
+  }
+
+  #resumed(pausedMs: number): void {
+    if (this.#isClosing) return
+    const { addresses, reporter } = this.#options
+    reporter.logger.log('info', 'resumed: peers are asked whether they are there', { pausedMs })
+    this.#driver.input('resumed', (endpoint, time) => endpoint.resumed(time))
+    void addresses.refresh()
   }
 
   #initiate(peer: ConfiguredPeer, remote: Path['remote']): void {

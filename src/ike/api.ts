@@ -56,7 +56,19 @@ export interface PeerConfig {
   readonly rekeyMs?: number
   /** Age at which we authenticate anew, or, as responder, ask the initiator to (RFC 4478). Absent or 0: never. */
   readonly reauthMs?: number
+  /**
+   * A dead peer that is meant to be up: `restart` (default) connects anew for ever, `clear` lets it rest until it calls or
+   * somebody asks for it. Its SAs are removed either way.
+   */
+  readonly onDead?: 'restart' | 'clear'
   readonly tunnels: readonly TunnelConfig[]
+  /**
+   * What happens to the IKE SAs of this identity when it connects once more. `replace` (default): INITIAL_CONTACT removes
+   * those from the same address and port at once, those from elsewhere when they don't answer within 5 s, so that two
+   * devices of one user work side by side. `keep`: who is there stays, another device is refused. `never`:
+   * INITIAL_CONTACT is ignored and not sent; SAs end by Delete or for want of an answer.
+   */
+  readonly uniqueness?: 'replace' | 'keep' | 'never'
 }
 
 /** Why an IKE SA failed or ended; `text` is for people, names both identities or both offers, never secrets. */
@@ -209,6 +221,11 @@ export interface IkeEndpointApi {
   terminate(peer: string, now: Instant): void
   /** Deletes all; `pollEvent` reports `ike-sa-closed` for each as its Delete was answered or given up (closeGrace, 1 s). */
   shutdown(now: Instant): void
+  /**
+   * The machine slept, or the process stood still: every IKE SA is asked at once whether its peer is still there, and dead
+   * after 5 s without an answer; attempts that wait for their turn begin now.
+   */
+  resumed(now: Instant): void
   handleDatagram(datagram: Datagram, now: Instant): void
   handleTimeout(now: Instant): void
   completeJob(id: number, result: CryptoJobResult, now: Instant): void

@@ -22,6 +22,14 @@ export const SENDS_BEFORE_SMALLER = 2
 export const MAX_REASSEMBLED = 16 * 1024
 export const REASSEMBLY_LIFE_MS = 30_000
 
+/**
+ * Waits after each send of a request that must be answered soon, 5 s in all: something other than silence says that the peer
+ * may be gone, and a person who has just opened a laptop waits.
+ */
+export const URGENT_WAITS_MS: readonly number[] = [250, 500, 1_000, 1_500, 1_750]
+/** Unprotected messages lead to at most one probe of an IKE SA in this time (V2-014, THREATS #30). */
+export const HINT_INTERVAL_MS = 10_000
+
 /** An initiator has this long from IKE_SA_INIT to a valid IKE_AUTH (THREATS §2). */
 export const HALF_OPEN_LIFE_MS = 30_000
 /** Half-open SAs from which on IKE_SA_INIT must carry a COOKIE: for all, and for one source address. */
@@ -84,6 +92,8 @@ export const CLOSE_GRACE_MS = 1_000
 /** Replies to unauthenticated messages: per source address and in all, per second (THREATS §2). */
 export const REPLIES_PER_ADDRESS = 20
 export const REPLIES_GLOBAL = 200
+/** Proofs of identity of strangers that are verified in vain, per second (THREATS §2). */
+export const AUTH_FAILURES_PER_SECOND = 50
 /** Log lines and events of one kind that strangers cause, per second (THREATS §2). */
 export const REPORTS_PER_SECOND = 10
 /** Proposals, transforms of one, and selectors that a text for people names before it says how many more there are. */

@@ -2,6 +2,7 @@
 import type { Env, Instant } from '../env.ts'
 import type { Path, SocketAddress } from '../sa/child-sa.ts'
 import type { Datagram, EndpointOptions, Failure, Identity, IkeEvent, PeerConfig } from './api.ts'
+import type { AuthBudget } from './auth-budget.ts'
 import type { IkeSa } from './ike-sa.ts'
 import type { Jobs } from './jobs.ts'
 import type { Timers } from './timers.ts'
@@ -11,6 +12,7 @@ export interface Core {
   readonly options: EndpointOptions
   readonly timers: Timers
   readonly jobs: Jobs
+  readonly authBudget: AuthBudget
   emit(event: IkeEvent): void
   /** @param message from the IKE header on; the non-ESP marker is added where the path needs it */
   transmit(path: Path, message: Uint8Array): void
@@ -21,6 +23,8 @@ export interface Core {
   newChildId(): number
   /** The peer with this identity; among several, one that knows us as `localId` and is configured at this address. */
   findPeer(remoteId: Identity, localId: Identity | undefined, from: SocketAddress): PeerConfig | undefined
+  /** Whether a peer is configured at this address. */
+  isPeerAt(remote: SocketAddress): boolean
   /** The state of this SA names its peer from now on. */
   identified(sa: IkeSa): void
   /** For what carries no IKE header: a NAT keepalive. */
@@ -33,8 +37,10 @@ export interface Core {
   established(sa: IkeSa, now: Instant): void
   /** The first Child SA of this IKE SA is installed or refused: time to look for superfluous IKE SAs with the same peer. */
   settled(sa: IkeSa, now: Instant): void
-  /** INITIAL_CONTACT from an authenticated peer: it knows of no other SA with us, so ours are stale (V2-015). */
-  replaceOthers(sa: IkeSa, peer: PeerConfig, now: Instant): void
+  /** Why this authenticated peer may not have a further SA, by its `uniqueness`; undefined when it may. */
+  refusesAnother(sa: IkeSa, peer: PeerConfig, now: Instant): Failure | undefined
+  /** INITIAL_CONTACT from an authenticated peer: it knows of no other SA with us (V2-015, uniqueness.ts). */
+  initialContact(sa: IkeSa, peer: PeerConfig, now: Instant): void
   /** The peer's newest authentic message came from this address. */
   movePath(sa: IkeSa, remote: Path['remote']): void
   /** A rekeyed IKE SA is found by its new SPI from now on. */

@@ -16,6 +16,7 @@ import { handleInformationalRequest, handleInformationalResponse } from './excha
 import { handleInitResponse } from './exchanges/init-initiator.ts'
 import { mayServe } from './gate.ts'
 import type { IkeSa } from './ike-sa.ts'
+import { hint } from './liveness.ts'
 import { matchResponse, repeatResized, repeatResponse, sendResponse } from './messaging.ts'
 import { type Opened, openMessage } from './opening.ts'
 import { notify } from './payloads.ts'
@@ -24,6 +25,8 @@ import type { Protection } from './protect.ts'
 export function handleMessage(core: Core, sa: IkeSa, message: IkeMessage, datagram: Datagram, now: Instant): void {
   const { header } = message
   const direction = header.isResponse ? 'response' : 'request'
+  const isUnprotected = message.encrypted === undefined && header.exchangeType !== EXCHANGE_TYPE.IKE_SA_INIT
+  if (isUnprotected) return hint(core, sa, datagram, now)
   if (direction === 'request') {
     const verdict = sa.responses.classify(message)
     if (verdict === 'repeated') return repeatResponse(core, sa, datagram, now)

@@ -20,6 +20,8 @@ import type {
   PeerConfig,
   TimerName,
 } from './api.ts'
+import { AuthBudget } from './auth-budget.ts'
+import { connect, reauthenticate } from './calls.ts'
 import * as commands from './commands.ts'
 import { CLOSE_GRACE_MS, COOKIE_ROTATION_MS, MAX_INIT_REQUEST, REPORTS_PER_SECOND } from './constants.ts'
 import { CookieJar } from './cookie.ts'
@@ -27,15 +29,16 @@ import type { Core } from './core.ts'
 import { failures } from './describe.ts'
 import { handleMessage } from './dispatch.ts'
 import { onTimer } from './dispatch-timers.ts'
+import { settle } from './duplicates.ts'
 import { dropAll } from './exchanges/children.ts'
 import { beginDelete } from './exchanges/informational.ts'
-import { beginInit } from './exchanges/init-initiator.ts'
 import { handleInitRequest } from './exchanges/init-responder.ts'
 import { HalfOpen } from './half-open.ts'
-import { IkeSa } from './ike-sa.ts'
+import type { IkeSa } from './ike-sa.ts'
 import { Jobs } from './jobs.ts'
 import { armKeepalive } from './keepalive.ts'
 import { lifetimeFrom } from './lifetime.ts'
+import { hint, probe, spiOfInvalidEsp } from './liveness.ts'
 import { repeatResponse } from './messaging.ts'
 import { PeerTable } from './peer-table.ts'
 import { ReportLimiter } from './rate-limit.ts'
@@ -44,7 +47,7 @@ import { SaTable } from './sa-table.ts'
 import { snapshotOf } from './snapshot.ts'
 import { Strangers } from './strangers.ts'
 import { Timers } from './timers.ts'
-import { replaceOthers, settle } from './uniqueness.ts'
+import { initialContact, refusesAnother, sameSocket } from './uniqueness.ts'
 
 /** Timers of the endpoint itself; IKE SAs count from 1, peers from -2 downwards (reconnect.ts). */
 const ENDPOINT_TIMER = -1
@@ -56,6 +59,7 @@ export class IkeEndpoint implements IkeEndpointApi {
   readonly #jobs: Jobs
   readonly #core: Core
   readonly #cookies: CookieJar
+  readonly #authBudget = new AuthBudget()
   readonly #reconnects: Reconnects
   readonly #halfOpen = new HalfOpen()
   readonly #peers: PeerTable
@@ -85,7 +89,7 @@ export class IkeEndpoint implements IkeEndpointApi {
     if (peer.remote === undefined) throw new RangeError(`peer ${peerName} has no address to connect to`)
     if (this.#isShutDown) return
     this.#reconnects.want(peerName)
-    this.#connect(peer, peer.remote, now)
+    connect(this.#core, this.#sas, peer, now)
   }
 
   setPeerRemote(peerName: string, remote: SocketAddress, _now: Instant): void {
@@ -100,7 +104,7 @@ export class IkeEndpoint implements IkeEndpointApi {
   startTunnel(peerName: string, tunnel: string, now: Instant): void {
     const isMade = commands.startTunnel(this.#core, this.#sas.ofPeer(peerName), tunnel, now)
     const peer = this.#peers.named(peerName)
-    if (!isMade && peer.remote !== undefined && !this.#isShutDown) this.#connect(peer, peer.remote, now)
+    if (!isMade && peer.remote !== undefined && !this.#isShutDown) connect(this.#core, this.#sas, peer, now)
   }
 
   rekeyChild(childId: number, now: Instant): boolean {
@@ -128,6 +132,12 @@ export class IkeEndpoint implements IkeEndpointApi {
     }
   }
 
+  resumed(now: Instant): void {
+    if (this.#isShutDown) return
+    for (const sa of this.#sas.all()) probe(this.#core, sa, now)
+    this.#reconnects.retryAll(now)
+  }
+
   handleDatagram(datagram: Datagram, now: Instant): void {
     const bytes = this.#ikeOctets(datagram)
     if (bytes === undefined) return
@@ -140,7 +150,11 @@ export class IkeEndpoint implements IkeEndpointApi {
       return
     }
     const sa = this.#sas.byLocalSpi(header.fromOriginalInitiator ? header.responderSpi : header.initiatorSpi)
-    if (sa === undefined || !sa.isMeantBy(header)) return this.#strangers.unknownSpi(message, datagram, now)
+    if (sa === undefined || !sa.isMeantBy(header)) {
+      const sending = this.#sas.byOutboundSpi(spiOfInvalidEsp(message) ?? 0)
+      if (sending !== undefined) hint(this.#core, sending, datagram, now)
+      return this.#strangers.unknownSpi(message, datagram, now)
+    }
     handleMessage(this.#core, sa, message, datagram, now)
   }
 
@@ -182,39 +196,12 @@ export class IkeEndpoint implements IkeEndpointApi {
       .map(snapshotOf)
   }
 
+  /** IKE_AUTH requests of strangers that were dropped because too many had failed. */
+  get droppedAuths(): number {
+    return this.#authBudget.dropped
+  }
+
   // Making IKE SAs.
-
-  #connect(peer: PeerConfig, remote: SocketAddress, now: Instant): void {
-    if (this.#sas.ofPeer(peer.name).some((sa) => sa.state.name !== 'closing')) return
-    this.#call(peer, remote, now, undefined)
-  }
-
-  /** Make before break: the other one goes when this one carries its tunnels. */
-  #reauthenticate(old: IkeSa, now: Instant): void {
-    const { peer } = old
-    const remote = peer?.remote
-    const isUnderWay = peer && this.#sas.ofPeer(peer.name).some(({ supersedes }) => supersedes === old.id)
-    if (peer === undefined || remote === undefined || isUnderWay || this.#isShutDown) return
-    this.#call(peer, remote, now, old.id)
-  }
-
-  #call(peer: PeerConfig, remote: SocketAddress, now: Instant, supersedes: number | undefined): void {
-    const { ports } = this.#options
-    // Whoever gives another port than 500 means one where the non-ESP marker is expected.
-    const localPort = remote.port === 500 ? ports.ike : ports.natt
-    const sa = new IkeSa({
-      id: this.#sas.newSaId(),
-      role: 'initiator',
-      initiatorSpi: this.#sas.newIkeSpi(),
-      responderSpi: 0n,
-      path: { local: { family: remote.family, address: '', port: localPort }, remote },
-      state: { name: 'starting', peer },
-      now,
-    })
-    sa.supersedes = supersedes
-    this.#sas.adopt(sa)
-    beginInit(this.#core, sa, peer, now)
-  }
 
   #handleInitRequest(message: IkeMessage, datagram: Datagram, now: Instant): void {
     // Our own first message, sent back to us: answering it would let one side play both (THREATS #16).
@@ -264,6 +251,7 @@ export class IkeEndpoint implements IkeEndpointApi {
       options: this.#options,
       timers: this.#timers,
       jobs: this.#jobs,
+      authBudget: this.#authBudget,
       emit: (event) => this.#emit(event),
       transmit: (path, message) => {
         const marked = path.local.port === this.#options.ports.ike ? message : addNonEspMarker(message)
@@ -278,12 +266,16 @@ export class IkeEndpoint implements IkeEndpointApi {
       newSaId: () => this.#sas.newSaId(),
       adopt: (sa) => this.#sas.adopt(sa),
       moveChildren: (from, to) => this.#sas.moveChildren(from, to),
-      reauthenticate: (sa, now) => this.#reauthenticate(sa, now),
+      reauthenticate: (sa, now) => {
+        if (!this.#isShutDown) reauthenticate(this.#core, this.#sas, sa, now)
+      },
       findPeer: (remoteId, localId, from) => this.#peers.identified(remoteId, localId, from),
+      isPeerAt: (remote) => this.#peers.isPeerAt(remote),
       identified: (sa) => this.#sas.identified(sa),
       established: (sa, now) => this.#established(sa, now),
       settled: (sa, now) => settle(this.#core, this.#sas, sa, now),
-      replaceOthers: (sa, peer, now) => replaceOthers(this.#core, this.#sas, sa, peer, now),
+      initialContact: (sa, peer, now) => initialContact(this.#core, sa, peer, this.#sas.ofPeer(peer.name), now),
+      refusesAnother: (sa, peer, now) => refusesAnother(this.#core, sa, peer, this.#sas.ofPeer(peer.name), now),
       close: (sa, failure, now) => this.#close(sa, failure, now),
       hasOther: (sa, peer) =>
         this.#sas.ofPeer(peer.name).some((other) => other !== sa && other.state.name !== 'closing'),
@@ -333,10 +325,9 @@ export class IkeEndpoint implements IkeEndpointApi {
     else this.#drop(sa)
     // Strangers could fill a log with their attempts.
     if (peer === undefined && !this.#reports.mayReport(failure.reason, now)) return
-    const retryAt =
-      peer && !this.#sas.ofPeer(peer.name).some((other) => other.state.name === 'established')
-        ? this.#reconnects.schedule(peer.name, now)
-        : undefined
+    const isLost = peer && !this.#sas.ofPeer(peer.name).some((other) => other.state.name === 'established')
+    if (isLost && failure.reason === 'peer-dead' && peer.onDead === 'clear') this.#reconnects.forget(peer.name)
+    const retryAt = isLost ? this.#reconnects.schedule(peer.name, now) : undefined
     this.#emit({
       kind: 'ike-sa-closed',
       ikeSaId: sa.id,
@@ -374,7 +365,7 @@ export class IkeEndpoint implements IkeEndpointApi {
     const peerName = this.#reconnects.peerOf(owner)
     if (peerName !== undefined) {
       const peer = this.#peers.named(peerName)
-      if (peer.remote !== undefined) this.#connect(peer, peer.remote, now)
+      if (peer.remote !== undefined) connect(this.#core, this.#sas, peer, now)
       return
     }
     const sa = this.#sas.byId(owner)
@@ -387,8 +378,4 @@ function localDelete(sa: IkeSa): Failure {
   return sa.peer
     ? failures.localDelete(sa.peer)
     : { reason: 'local-delete', text: 'closed before it was authenticated' }
-}
-
-function sameSocket(a: SocketAddress, b: SocketAddress): boolean {
-  return a.address === b.address && a.port === b.port
 }

@@ -117,6 +117,8 @@ export class IkeSa {
   readonly reassembly = { request: new Reassembly(), response: new Reassembly() } as const
   /** Time of the last authenticated message of the peer. */
   lastHeard: Instant
+  /** Time of the last probe that an unprotected message asked for. */
+  hintedAt: Instant | undefined
   /** Time of the last message or keepalive to the peer. */
   lastSent: Instant
   /** What is to be asked of the peer, one at a time. */

@@ -4,12 +4,18 @@ import { EXCHANGE_TYPE } from '../wire/iana.ts'
 import { encodeIkeMessage } from '../wire/ike-message.ts'
 import type { IkeMessage, Payload } from '../wire/ike-types.ts'
 import type { Datagram } from './api.ts'
-import { RETRANSMIT_TRIES, SENDS_BEFORE_SMALLER, SMALL_PACKET_SIZE } from './constants.ts'
+import { SENDS_BEFORE_SMALLER, SMALL_PACKET_SIZE } from './constants.ts'
 import type { Core } from './core.ts'
 import { ikeRoom } from './fragments.ts'
 import type { IkeSa } from './ike-sa.ts'
 import type { Protection } from './protect.ts'
-import { type OutstandingRequest, type RequestPurpose, retransmitDelay, type SentMessage } from './window.ts'
+import {
+  hasTriesLeft,
+  type OutstandingRequest,
+  type RequestPurpose,
+  retransmitDelay,
+  type SentMessage,
+} from './window.ts'
 
 /** IKE_SA_INIT: in clear. @returns the message as sent, which AUTH will cover */
 export function sendInitRequest(core: Core, sa: IkeSa, payloads: readonly Payload[], now: Instant): Uint8Array {
@@ -89,15 +95,25 @@ export function matchResponse(core: Core, sa: IkeSa, message: IkeMessage): Reque
 export function retransmit(core: Core, sa: IkeSa, now: Instant): boolean {
   const { outstanding } = sa.requests
   if (outstanding === undefined) return true
-  if (outstanding.sends >= RETRANSMIT_TRIES) return false
+  if (!hasTriesLeft(outstanding)) return false
   countSend(sa, outstanding, false)
   transmitAll(core, sa, outstanding.messages, now)
-  core.timers.set(sa.id, 'retransmit', now + retransmitDelay(outstanding.sends))
+  core.timers.set(sa.id, 'retransmit', now + retransmitDelay(outstanding.sends, outstanding.isUrgent))
   const { peer } = sa
   if (peer !== undefined) {
     core.emit({ kind: 'retransmit', ikeSaId: sa.id, peer: peer.name, attempt: outstanding.sends })
   }
   return true
+}
+
+/** The outstanding request goes out now and is given up after URGENT_WAITS_MS, however long it was to wait. */
+export function hurry(core: Core, sa: IkeSa, now: Instant): void {
+  const { outstanding } = sa.requests
+  if (outstanding === undefined) return
+  outstanding.isUrgent = true
+  outstanding.sends = 1
+  if (sa.lastSent < now) transmitAll(core, sa, outstanding.messages, now)
+  core.timers.set(sa.id, 'retransmit', now + retransmitDelay(1, true))
 }
 
 function begin(core: Core, sa: IkeSa, request: Omit<OutstandingRequest, 'messageId' | 'sends'>, now: Instant): void {

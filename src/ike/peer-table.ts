@@ -52,6 +52,11 @@ export class PeerTable {
     return meant.find((peer) => peer.remote?.address === from.address) ?? meant[0]
   }
 
+  /** Whether any peer is configured at this address. */
+  isPeerAt({ address }: SocketAddress): boolean {
+    return (this.#byAddress.get(address)?.size ?? 0) > 0
+  }
+
   /** IKE proposals for a stranger at this address: those of the peers configured there, then all, for a NAT may hide any. */
   suitesFor(from: SocketAddress): readonly SuiteProposal[] {
     const here = [...(this.#byAddress.get(from.address) ?? [])].flatMap((name) => this.named(name).ikeProposals)

@@ -5,7 +5,7 @@ import { parseAddress } from '../wire/address.ts'
 import { toHex } from '../wire/bytes.ts'
 
 /** One second's worth of burst; refilled continuously. */
-class Bucket {
+export class Bucket {
   #tokens: number
   #at: Instant
   readonly #perSecond: number

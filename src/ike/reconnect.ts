@@ -58,6 +58,15 @@ export class Reconnects {
     return at
   }
 
+  /** What was in the way may be gone: who waits for an attempt has it now, and its back-off begins anew. */
+  retryAll(now: Instant): void {
+    for (const peer of this.#wanted.keys()) {
+      this.#wanted.set(peer, 0)
+      const owner = this.#ownerOf(peer)
+      if (this.#timers.get(owner, 'reconnect') !== undefined) this.#timers.set(owner, 'reconnect', now)
+    }
+  }
+
   /** @returns the peer whose timer this is, if it is one of ours */
   peerOf(owner: number): string | undefined {
     return owner <= FIRST_OWNER ? this.#names[FIRST_OWNER - owner] : undefined

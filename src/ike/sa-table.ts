@@ -10,6 +10,10 @@ export class SaTable {
   readonly #byLocalSpi = new Map<bigint, IkeSa>()
   readonly #byPeer = new Map<string, Set<IkeSa>>()
   readonly #byInboundSpi = new Map<number, IkeSa>()
+  /** Peers choose these SPIs: two may choose the same, and the later one is found. */
+  readonly #byOutboundSpi = new Map<number, IkeSa>()
+  /** The outbound SPI of each Child SA by its inbound one. */
+  readonly #outboundSpis = new Map<number, number>()
   #nextSaId = 1
   #nextChildId = 1
 
@@ -78,6 +82,11 @@ export class SaTable {
     return this.#byInboundSpi.get(spi)
   }
 
+  /** An IKE SA of which a Child SA sends with this SPI; good for a hint only. */
+  byOutboundSpi(spi: number): IkeSa | undefined {
+    return this.#byOutboundSpi.get(spi)
+  }
+
   /** SAs with this peer that are not closed, oldest first. */
   ofPeer(name: string): IkeSa[] {
     return [...(this.#byPeer.get(name) ?? [])]
@@ -90,15 +99,26 @@ export class SaTable {
   /** The IKE SA was rekeyed. */
   moveChildren(from: IkeSa, to: IkeSa): void {
     if (from.state.name !== 'established') return
-    for (const { sa } of from.state.children.values()) this.#byInboundSpi.set(sa.inboundSpi, to)
+    for (const { sa } of from.state.children.values()) {
+      this.#byInboundSpi.set(sa.inboundSpi, to)
+      this.#byOutboundSpi.set(sa.outboundSpi, to)
+    }
   }
 
   /** Child SAs come and go by events; this index follows them. */
   follow(event: IkeEvent): void {
     if (event.kind === 'install-child-sa') {
       const sa = this.#byId.get(event.sa.ikeSaId)
-      if (sa !== undefined) this.#byInboundSpi.set(event.sa.inboundSpi, sa)
-    } else if (event.kind === 'remove-child-sa') this.#byInboundSpi.delete(event.inboundSpi)
+      if (sa === undefined) return
+      this.#byInboundSpi.set(event.sa.inboundSpi, sa)
+      this.#byOutboundSpi.set(event.sa.outboundSpi, sa)
+      this.#outboundSpis.set(event.sa.inboundSpi, event.sa.outboundSpi)
+    } else if (event.kind === 'remove-child-sa') {
+      this.#byInboundSpi.delete(event.inboundSpi)
+      const outbound = this.#outboundSpis.get(event.inboundSpi)
+      this.#outboundSpis.delete(event.inboundSpi)
+      if (outbound !== undefined) this.#byOutboundSpi.delete(outbound)
+    }
   }
 
   #draw<T>(form: (octets: bigint) => T, isFree: (value: T) => boolean): T {

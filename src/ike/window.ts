@@ -1,7 +1,13 @@
 /** Message IDs (RFC 7296 §2.2, §2.3): one request of ours outstanding, one request of the peer's expected. */
 import { bytesEqual } from '../wire/bytes.ts'
 import type { IkeMessage, Payload } from '../wire/ike-types.ts'
-import { RETRANSMIT_BASE, RETRANSMIT_FIRST_MS, RETRANSMIT_MAX_MS } from './constants.ts'
+import {
+  RETRANSMIT_BASE,
+  RETRANSMIT_FIRST_MS,
+  RETRANSMIT_MAX_MS,
+  RETRANSMIT_TRIES,
+  URGENT_WAITS_MS,
+} from './constants.ts'
 
 /** Why a request was sent; decides who handles its response. */
 export type RequestPurpose = 'ike-sa-init' | 'ike-auth' | 'liveness' | 'delete' | 'delete-child' | 'create-child'
@@ -15,6 +21,8 @@ export interface SentMessage {
   /** What can be cut anew; undefined for IKE_SA_INIT, which is never fragmented (FR-02). */
   readonly payloads: readonly Payload[] | undefined
   sends: number
+  /** On the short schedule of URGENT_WAITS_MS. */
+  isUrgent?: boolean
 }
 
 export interface OutstandingRequest extends SentMessage {
@@ -56,8 +64,15 @@ export class RequestWindow {
   }
 }
 
+/** Whether the request may be sent once more; if not, the peer counts as dead. */
+export function hasTriesLeft({ sends, isUrgent = false }: Pick<OutstandingRequest, 'sends' | 'isUrgent'>): boolean {
+  return sends < (isUrgent ? URGENT_WAITS_MS.length : RETRANSMIT_TRIES)
+}
+
 /** @returns milliseconds to wait after the n-th send (V2-006) */
-export function retransmitDelay(sends: number): number {
+export function retransmitDelay(sends: number, isUrgent = false): number {
+  const urgent = isUrgent ? URGENT_WAITS_MS[sends - 1] : undefined
+  if (urgent !== undefined) return urgent
   return Math.min(RETRANSMIT_FIRST_MS * RETRANSMIT_BASE ** (sends - 1), RETRANSMIT_MAX_MS)
 }
 

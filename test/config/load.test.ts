@@ -92,6 +92,8 @@ describe('a right file', () => {
       localAuth: { kind: 'psk', secret: new TextEncoder().encode(SECRET) },
       livenessMs: 30_000,
       rekeyMs: 14_400_000,
+      onDead: 'restart',
+      uniqueness: 'replace',
     })
     const [tunnel] = peer?.tunnels ?? []
     expect(tunnel).toMatchObject({ name: 'lan', start: 'up', replayWindow: 4096 })
@@ -121,7 +123,8 @@ peers:
     psk: { env: BRANCH_PSK }
     local: { id: 192.0.2.1, key: { file: own.key } }
     allowWeak: true
-    ike: { proposals: aes128-sha1-modp1024, liveness: 2m, rekey: 8h, reauth: 1d }
+    uniqueness: never
+    ike: { proposals: aes128-sha1-modp1024, liveness: 2m, rekey: 8h, reauth: 1d, onDead: clear }
     tunnels:
       lan:
         remote: ["10.2.0.0/16[tcp/443]", "fd01::/64"]
@@ -147,6 +150,8 @@ peers:
       livenessMs: 120_000,
       rekeyMs: 28_800_000,
       reauthMs: 86_400_000,
+      onDead: 'clear',
+      uniqueness: 'never',
     })
     expect(peer?.localAuth).toEqual({
       kind: 'psk',

@@ -120,3 +120,29 @@ test('a name that does not resolve is asked for again, later each time, until it
   expect(told).toEqual(['192.0.2.1 true'])
   addresses.close()
 })
+
+describe('after a suspend', () => {
+  test('the address in use stays while the name has it, and the new one is told when it moved', async () => {
+    answers.next = [['192.0.2.1', '192.0.2.2']]
+    const { addresses, told } = build({ kind: 'host', host: 'vpn.example' })
+    await addresses.resolveAll()
+    await addresses.attemptFailed('office')
+    expect(told).toEqual(['192.0.2.2 500 false'])
+    await addresses.refresh()
+    expect(addresses.remoteOf('office')?.address).toBe('192.0.2.2')
+    expect(told.length).toBe(1)
+    answers.next = [['192.0.2.9']]
+    await addresses.refresh()
+    expect(told.at(-1)).toBe('192.0.2.9 500 false')
+  })
+
+  test('a name without an answer is asked now, not when its back-off ends', async () => {
+    vi.useFakeTimers({ now: 0 })
+    answers.next = ['EAI_AGAIN']
+    const { addresses, told } = build({ kind: 'host', host: 'vpn.example' })
+    await addresses.resolveAll()
+    answers.next = [['192.0.2.5']]
+    await addresses.refresh()
+    expect(told).toEqual(['192.0.2.5 500 true'])
+  })
+})

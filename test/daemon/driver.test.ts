@@ -36,6 +36,7 @@ class Script implements IkeEndpointApi {
   handleSoftLimit(): void {}
   terminate(): void {}
   shutdown(): void {}
+  resumed(): void {}
   handleDatagram(d: Datagram): void {
     this.log.push(`in ${d.data[0]}`)
     this.onDatagram(d)

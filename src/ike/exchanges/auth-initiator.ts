@@ -61,7 +61,8 @@ function requestPayloads(
   return [
     { type: 'IDi', ...peer.localId },
     ...(handshake.rawKeyRequested ? rawPublicKey(peer.localAuth) : []),
-    ...(core.hasOther(sa, peer) ? [] : [notify(NOTIFY.INITIAL_CONTACT)]),
+    // Whose identity several machines share must not claim to be the only one (§2.4).
+    ...(core.hasOther(sa, peer) || peer.uniqueness === 'never' ? [] : [notify(NOTIFY.INITIAL_CONTACT)]),
     { type: 'IDr', ...peer.remoteId },
     auth,
     { type: 'SA', proposals: offeredProposals(offer) },

@@ -35,7 +35,14 @@ export function handleAuthRequest(
 ): void {
   if (sa.state.name !== 'init-replied') return
   const { protection, handshake } = sa.state
-  const found = authenticate(core, sa, protection, handshake, payloads)
+  const isStranger = !core.isPeerAt(sa.path.remote)
+  if (isStranger && !core.authBudget.mayVerify(now)) {
+    if (core.mayReport('auth-overload', now))
+      core.env.logger.log('warn', 'IKE_AUTH dropped: too many failed', { dropped: core.authBudget.dropped })
+    return
+  }
+  const found = authenticate(core, sa, protection, handshake, payloads, now)
+  if ('reason' in found && isStranger) core.authBudget.failed(now)
   if ('reason' in found) return refuseAuth(core, sa, protection, request, found, now)
 
   const proof = proveOurselves('responder', protection, handshake, found.peer.localId, found.peer.localAuth)
@@ -59,6 +66,7 @@ function authenticate(
   protection: Protection,
   handshake: Handshake,
   payloads: readonly Payload[],
+  now: Instant,
 ): Authenticated | Failure {
   const idi = find(payloads, 'IDi')
   if (idi === undefined) return failures.invalidMessage('the initiator', 'its IKE_AUTH request lacks IDi')
@@ -75,7 +83,7 @@ function authenticate(
       text: `peer ${peer.name} came with ${used}; it may use ${formatOffers(peer.ikeProposals)}`,
     }
   }
-  return { peer, idi, protection, handshake }
+  return core.refusesAnother(sa, peer, now) ?? { peer, idi, protection, handshake }
 }
 
 /** <-- HDR, SK { IDr, [CERT,] AUTH, SAr2, TSi, TSr } or { IDr, [CERT,] AUTH, N(error) }: the IKE SA stands either way (V2-055). */
@@ -102,7 +110,7 @@ function complete(
     core.emit({ kind: 'tunnel-failed', peer: peer.name, tunnel: peer.tunnels[0]?.name ?? '', failure: verdict.failure })
   }
   // After the install: traffic moves to the new Child SA before the stale one goes.
-  if (notification(payloads, NOTIFY.INITIAL_CONTACT) !== undefined) core.replaceOthers(sa, peer, now)
+  if (notification(payloads, NOTIFY.INITIAL_CONTACT) !== undefined) core.initialContact(sa, peer, now)
   const rawKey = asksForRawKey(payloads) ? rawPublicKey(peer.localAuth) : []
   const identity: Payload[] = [{ type: 'IDr', ...peer.localId }, ...rawKey, auth]
   sendResponse(core, sa, protection, request, [...identity, ...childPayloads(verdict, inboundSpi)], now)
