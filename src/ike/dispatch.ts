@@ -7,7 +7,7 @@ import { EXCHANGE_TYPE, NOTIFY } from '../wire/iana.ts'
 import type { DecodeFault, IkeMessage, Payload } from '../wire/ike-types.ts'
 import { checkPayloads } from '../wire/payload-rules.ts'
 import type { Datagram, TimerName } from './api.ts'
-import { NAT_KEEPALIVE_MS } from './constants.ts'
+import { NAT_KEEPALIVE_MS, RETRANSMIT_MAX_MS } from './constants.ts'
 import type { Core } from './core.ts'
 import { failures, formatSocket } from './describe.ts'
 import { handleAuthResponse } from './exchanges/auth-initiator.ts'
@@ -108,7 +108,7 @@ function handleFault(
 export function onTimer(core: Core, sa: IkeSa, name: TimerName, now: Instant): void {
   switch (name) {
     case 'retransmit':
-      if (!retransmit(core, sa, now)) giveUp(core, sa, now)
+      if (!retransmit(core, sa, now, provesLife(core, sa, now))) giveUp(core, sa, now)
       return
     case 'halfOpenExpiry':
       return core.close(sa, sa.role === 'responder' ? failures.halfOpenExpired(sa.path.remote) : failures.jobLost, now)
@@ -137,11 +137,19 @@ function giveUp(core: Core, sa: IkeSa, now: Instant): void {
 function onLiveness(core: Core, sa: IkeSa, now: Instant): void {
   if (sa.state.name !== 'established') return
   const { peer, children } = sa.state
-  const inbound = [...children.keys()].map((id) => core.options.lastInbound?.(id) ?? 0)
-  const lastSign = Math.max(sa.lastHeard, ...inbound)
-  const due = lastSign + peer.livenessMs
+  const due = lastSign(core, sa, children) + peer.livenessMs
   if (due <= now) checkLiveness(core, sa, now)
   core.timers.set(sa.id, 'liveness', due > now ? due : now + peer.livenessMs)
+}
+
+/** Time of the last authentic message or packet of the peer. */
+function lastSign(core: Core, sa: IkeSa, children: ReadonlyMap<number, unknown>): Instant {
+  return Math.max(sa.lastHeard, ...[...children.keys()].map((id) => core.options.lastInbound?.(id) ?? 0))
+}
+
+/** RFC 7296 §2.4: a fresh packet on a Child SA proves that the peer lives, though it left our request unanswered so far. */
+function provesLife(core: Core, sa: IkeSa, now: Instant): boolean {
+  return sa.state.name === 'established' && lastSign(core, sa, sa.state.children) > now - RETRANSMIT_MAX_MS
 }
 
 /** Either we waited long enough for the answer to our Delete, or for a better answer than an unprotected error. */

@@ -56,11 +56,15 @@ export function matchResponse(core: Core, sa: IkeSa, message: IkeMessage): Reque
   return outstanding.purpose
 }
 
-/** The retransmit timer fired. @returns false when the last try went unanswered */
-export function retransmit(core: Core, sa: IkeSa, now: Instant): boolean {
+/**
+ * The retransmit timer fired.
+ * @param provenAlive the peer showed signs of life since the last send: then there is no last try
+ * @returns false when the last try went unanswered
+ */
+export function retransmit(core: Core, sa: IkeSa, now: Instant, provenAlive: boolean): boolean {
   const { outstanding } = sa.requests
   if (outstanding === undefined) return true
-  if (outstanding.sends >= RETRANSMIT_TRIES) return false
+  if (outstanding.sends >= RETRANSMIT_TRIES && !provenAlive) return false
   outstanding.sends += 1
   sa.lastSent = now
   core.transmit(sa.path, outstanding.message)
