@@ -17,8 +17,10 @@ export interface Action {
   apply(life: Life, host: SimHost): void
 }
 
+export const INITIATE: Action = { name: 'initiate', weight: 5, apply: (life, host) => life.initiate(host) }
+
 export const COMMANDS: readonly Action[] = [
-  { name: 'initiate', weight: 5, apply: (life, host) => life.initiate(host) },
+  INITIATE,
   { name: 'terminate', weight: 2, apply: (life, host) => life.terminate(host) },
   { name: 'traffic', weight: 6, apply: (life, host) => life.sendInner(host, 1 + life.below(4)) },
 ]

@@ -73,16 +73,17 @@ export class Witness {
   #seeSealed(message: IkeMessage, body: Uint8Array): void {
     const { header } = message
     const entry = this.#rings.map((ring) => ring.entryOf(header)).find((e) => e !== undefined)
-    if (entry === undefined) return
+    expectThat(entry !== undefined, `an IKE message of an SA that is not in the key log: ${header.initiatorSpi}`)
     const key = header.fromOriginalInitiator ? entry.skEi : entry.skEr
     this.#once('IKE', key, body.subarray(0, ivLengthOf(entry.encr)), message.raw)
   }
 
   #seeEsp(data: Uint8Array): void {
     const spi = readEspHeader(data)?.spi
-    const children = spi === undefined ? [] : this.#rings.flatMap((ring) => ring.children)
-    const child = children.find(({ outboundSpi }) => outboundSpi === spi)
-    if (child === undefined) return
+    // A NAT keepalive.
+    if (spi === undefined) return
+    const child = this.#rings.flatMap((ring) => ring.children).find(({ outboundSpi }) => outboundSpi === spi)
+    expectThat(child !== undefined, `an ESP packet of an SA that is not in the key log: ${spi}`)
     this.#once('ESP', child.outboundKeys.encr, data.subarray(8, 8 + ivLengthOf(child.suite.encr)), data)
   }
 

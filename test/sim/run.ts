@@ -16,10 +16,11 @@ const count = numberOf('seeds', values.seed === undefined ? 2_000 : 1)
 const began = process.hrtime.bigint()
 let broken = 0
 for (let seed = first; seed < first + count; seed++) {
-  const result = runSeed(seed)
-  if (result === undefined) continue
-  broken += 1
-  console.error(`${result.text}\n`)
+  const { life, broken: text } = runSeed(seed)
+  if (text !== undefined) {
+    broken += 1
+    console.error(`${text}\n`)
+  } else if (count === 1) console.log(life.history.join('\n'))
 }
 const seconds = Number(process.hrtime.bigint() - began) / 1e9
 console.log(

@@ -1,20 +1,20 @@
-/** Runs lives and says how to see a broken one again. */
+/** Runs the life of a seed, and says how to see it again when it breaks. */
 import { Life } from './life.ts'
 
-export interface Broken {
-  readonly seed: number
-  readonly text: string
+export interface Lived {
+  readonly life: Life
+  /** What broke, the history up to there, and the command that replays it; undefined when all held. */
+  readonly broken: string | undefined
 }
 
-/** @returns what broke, with the life's history and the command that replays it; undefined when all held */
-export function runSeed(seed: number): Broken | undefined {
+export function runSeed(seed: number): Lived {
   const life = new Life(seed)
   try {
     life.live()
-    return undefined
+    return { life, broken: undefined }
   } catch (error) {
     const what = error instanceof Error ? (error.stack ?? error.message) : String(error)
     const again = `to see it again: npm run sim -- --seed ${seed}`
-    return { seed, text: [`seed ${seed}: ${what}`, ...life.history, again].join('\n') }
+    return { life, broken: [`seed ${seed}: ${what}`, ...life.history, again].join('\n') }
   }
 }
