@@ -4,11 +4,14 @@
  * says. `npm run sim` runs the same lives, as many as there is time for.
  */
 import { describe, expect, it } from 'vitest'
+import { COMMANDS, FAULTS } from '../sim/actions.ts'
 import { Life } from '../sim/life.ts'
 import { runSeed } from '../sim/seeds.ts'
 
 const SEEDS = 2_000
 const PER_TEST = 250
+/** By users, by crashes, by silence, and by an octet that changed in a first message. */
+const ENDS = ['local-delete', 'peer-deleted', 'replaced', 'peer-dead', 'no-response', 'authentication-failed'] as const
 
 describe('two endpoints over a bad network', () => {
   const firsts = Array.from({ length: SEEDS / PER_TEST }, (_, i) => 1 + i * PER_TEST)
@@ -20,6 +23,15 @@ describe('two endpoints over a bad network', () => {
     )
     expect(broken).toEqual([])
   }, 60_000)
+
+  it('what the tables name does happen, and IKE SAs end in every way that a bad network has', () => {
+    const lives = Array.from({ length: 150 }, (_, i) => runSeed(i + 1).life)
+    const histories = lives.flatMap(({ history }) => history).join('\n')
+    for (const { name } of [...COMMANDS, ...FAULTS]) expect(histories).toMatch(new RegExp(`s  ${name} (left|right)`))
+    const ends = lives.flatMap(({ world }) => world.hosts.flatMap((host) => host.eventsOf('ike-sa-closed')))
+    const reasons = new Set(ends.map(({ failure }) => failure.reason))
+    for (const reason of ENDS) expect(reasons).toContain(reason)
+  })
 
   it('a seed is one life: the same datagrams at the same times', () => {
     const lived = (seed: number): Life => {

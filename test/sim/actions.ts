@@ -13,16 +13,22 @@ export interface Action {
   readonly name: string
   /** How often it is drawn, relative to the others. */
   readonly weight: number
+  /** It may cost no packet: also part of calm lives, in which every packet must arrive. */
+  readonly isHarmless?: true
   /** @param host whom it befalls, drawn from the two */
   apply(life: Life, host: SimHost): void
 }
 
-export const INITIATE: Action = { name: 'initiate', weight: 5, apply: (life, host) => life.initiate(host) }
+export const INITIATE: Action = {
+  name: 'initiate',
+  weight: 5,
+  apply: (life, host) => life.initiate(host),
+}
 
 export const COMMANDS: readonly Action[] = [
   INITIATE,
   { name: 'terminate', weight: 2, apply: (life, host) => life.terminate(host) },
-  { name: 'traffic', weight: 6, apply: (life, host) => life.sendInner(host, 1 + life.below(4)) },
+  { name: 'traffic', weight: 6, isHarmless: true, apply: (life, host) => life.sendInner(host, 1 + life.below(4)) },
 ]
 
 export const FAULTS: readonly Action[] = [
@@ -53,7 +59,7 @@ function setJobs(host: SimHost, jobMs: number, failJobs: boolean): void {
 function replay(life: Life, count: number): void {
   for (let i = 0; i < count; i++) {
     const recorded = life.recorded[life.below(life.recorded.length)]
-    if (recorded !== undefined) life.net.send(recorded, life.world.now)
+    if (recorded !== undefined) life.net.send(recorded, life.now)
   }
 }
 
@@ -63,6 +69,6 @@ function call(life: Life, host: SimHost, count: number): void {
   const remote = { family: 4, address: life.otherThan(host).address, port: 500 } as const
   for (let i = 0; i < count; i++) {
     const { header, payloads } = initRequest(BigInt(1 + life.below(1e9)), local, { seed: i })
-    host.receive({ local, remote, data: encodeIkeMessage(header, payloads) }, life.world.now)
+    host.receive({ local, remote, data: encodeIkeMessage(header, payloads) }, life.now)
   }
 }

@@ -107,8 +107,12 @@ export function expectDistinctKeys(rings: readonly KeyRing[]): void {
   expectThat(new Set(outbound).size === outbound.length, 'two Child SAs send with one key')
 }
 
-/** What came out of a tunnel went into its other end, and came out once. */
-export function expectFaithful({ left, right }: Pair, sentBy: ReadonlyMap<SimHost, readonly Uint8Array[]>): void {
+/** What came out of a tunnel went into its other end, and came out once. @param isLossless all of it came out */
+export function expectFaithful(
+  { left, right }: Pair,
+  sentBy: ReadonlyMap<SimHost, readonly Uint8Array[]>,
+  isLossless: boolean,
+): void {
   for (const [receiver, sender] of [
     [left, right],
     [right, left],
@@ -116,5 +120,9 @@ export function expectFaithful({ left, right }: Pair, sentBy: ReadonlyMap<SimHos
     const sent = new Set((sentBy.get(sender) ?? []).map(toHex))
     for (const inner of receiver.delivered)
       expectThat(sent.delete(toHex(inner)), `${receiver.name} got a packet that was never sent, or got it twice`)
+    expectThat(
+      !isLossless || sent.size === 0,
+      `${sent.size} packets of ${sender.name} were lost on a network that loses none`,
+    )
   }
 }

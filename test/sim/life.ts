@@ -13,7 +13,7 @@ import * as invariants from './invariants.ts'
 import { KeyRing } from './key-ring.ts'
 import { PERFECT, type SimNet } from './net.ts'
 import { innerPacket, LEFT, makePair, type Pair, RIGHT, SECRET_WORD } from './pair.ts'
-import { draw, drawScenario, drawWeather, type Scenario } from './scenario.ts'
+import { draw, drawCalm, drawScenario, drawWeather, type Scenario } from './scenario.ts'
 import { SeededRng } from './seeded-rng.ts'
 import type { World } from './world.ts'
 
@@ -28,7 +28,9 @@ const QUIET_MS = 40_000
 /** Half-open SAs, cookies and answers for repeated requests are kept for less than this after the last message. */
 const FORGOTTEN_MS = 150_000
 
-const TABLE = [...COMMANDS, ...FAULTS].map((action) => [action, action.weight] as const)
+const weighted = (actions: readonly Action[]) => actions.map((action) => [action, action.weight] as const)
+const ANY = weighted([...COMMANDS, ...FAULTS])
+const HARMLESS = weighted(COMMANDS.filter(({ isHarmless }) => isHarmless))
 
 interface Entry {
   readonly at: Instant
@@ -54,6 +56,7 @@ export class Life {
   readonly #checkedEvents = new Map<SimHost, number>()
   #agenda: Entry[] = []
   #moves = 1
+  #packets = 0
 
   constructor(seed: number) {
     this.#dice = new SeededRng(seed * 7919)
@@ -69,14 +72,17 @@ export class Life {
       for (const host of this.#hosts) this.#checkWhenChanged(host)
     }
     const { nat, auth, ike, esp, livenessMs } = options
-    this.#note(`${nat ? 'NAT, ' : ''}${auth}, ${ike}, ${esp}, liveness ${livenessMs} ms`)
+    this.#note(
+      `${this.#scenario.isCalm ? 'calm, ' : ''}${nat ? 'NAT, ' : ''}${auth}, ${ike}, ${esp}, liveness ${livenessMs} ms`,
+    )
   }
 
   /** @throws Error that says what is broken */
   live(): void {
     const first = this.#oneHost()
     this.initiate(first)
-    if (this.#dice.chance(0.4)) this.#plan(this.#dice.next() * 300, INITIATE, this.otherThan(first))
+    if (!this.#scenario.isCalm && this.#dice.chance(0.4))
+      this.#plan(this.#dice.next() * 300, INITIATE, this.otherThan(first))
     const rounds = 1 + this.below(3)
     for (let round = 0; round < rounds; round++) {
       this.#suffer()
@@ -111,7 +117,7 @@ export class Life {
   }
 
   changeWeather(): void {
-    this.net.behaviour = drawWeather(this.#dice)
+    this.net.behaviour = (this.#scenario.isCalm ? drawCalm : drawWeather)(this.#dice)
   }
 
   mend(): void {
@@ -137,9 +143,8 @@ export class Life {
     const isLeft = host === this.pair.left
     const [source, destination] = isLeft ? (['10.1.0.1', '10.2.0.1'] as const) : (['10.2.0.1', '10.1.0.1'] as const)
     for (let i = 0; i < count && !host.isDown; i++) {
-      const packet = innerPacket(source, destination, `${SECRET_WORD} ${host.name} ${sent.length}`)
-      sent.push(packet)
-      this.world.sendInner(host, packet)
+      const packet = innerPacket(source, destination, `${SECRET_WORD} ${host.name} ${this.#packets++}`)
+      if (this.world.sendInner(host, packet) === undefined) sent.push(packet)
     }
   }
 
@@ -178,7 +183,7 @@ export class Life {
     let wait = 0
     for (let i = 0; i < count; i++) {
       wait += this.#dice.next() * draw(this.#dice, [[100, 4] as const, [2_000, 3] as const, [40_000, 2] as const])
-      const action = draw(this.#dice, TABLE)
+      const action = draw(this.#dice, this.#scenario.isCalm ? HARMLESS : ANY)
       const host = this.#oneHost()
       this.#plan(wait, action, host)
       if (this.#dice.chance(0.3)) this.#plan(wait + this.#dice.next() * 100, action, this.otherThan(host))
@@ -232,7 +237,7 @@ export class Life {
     this.world.run(FORGOTTEN_MS)
     invariants.expectNothingLeft(this.pair)
     invariants.expectDistinctKeys(this.#rings)
-    invariants.expectFaithful(this.pair, this.#sentInner)
+    invariants.expectFaithful(this.pair, this.#sentInner, this.#scenario.isCalm)
   }
 
   /**

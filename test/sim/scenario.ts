@@ -1,6 +1,6 @@
 /** What a seed decides before a life begins: how the two authenticate, what they offer, and what lies between them. */
 import { parseIkeProposal } from '../../src/sa/proposal.ts'
-import type { NetBehaviour } from './net.ts'
+import { type NetBehaviour, PERFECT } from './net.ts'
 import type { PairOptions } from './pair.ts'
 import type { SeededRng } from './seeded-rng.ts'
 
@@ -8,6 +8,8 @@ export interface Scenario {
   readonly options: PairOptions & { readonly livenessMs: number; readonly nat: boolean }
   /** Idle NAT mappings go after this time; longer than the keepalive interval, else no keepalive could help. */
   readonly natLifetimeMs: number
+  /** One side calls, nothing befalls the two, and the network loses nothing: neither may they. */
+  readonly isCalm: boolean
 }
 
 /** [choice, weight]: what the network cannot tell apart is mostly the cheap one, so that more seeds fit into a second. */
@@ -39,6 +41,7 @@ export function drawScenario(seed: number, dice: SeededRng): Scenario {
   const taste = dice.chance(0.5) ? ike : [...ike].reverse()
   return {
     natLifetimeMs: 30_000 + dice.next() * 90_000,
+    isCalm: dice.chance(0.15),
     options: {
       seed,
       nat,
@@ -61,6 +64,11 @@ export function drawWeather(dice: SeededRng): NetBehaviour {
     delayMs: 1 + dice.next() * (dice.chance(0.8) ? 80 : 400),
     jitterMs: often(0.4, 400),
   }
+}
+
+/** Slow, but in order, for an ESP packet that overtakes the IKE message before it finds no SA. */
+export function drawCalm(dice: SeededRng): NetBehaviour {
+  return { ...PERFECT, delayMs: 1 + dice.next() * 200 }
 }
 
 export function draw<T>(dice: SeededRng, choices: Weighted<T>): T {
