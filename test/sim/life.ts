@@ -83,7 +83,8 @@ export class Life {
     this.initiate(first)
     if (!this.#scenario.isCalm && this.#dice.chance(0.4))
       this.#plan(this.#dice.next() * 300, INITIATE, this.otherThan(first))
-    const rounds = 1 + this.below(3)
+    // Mostly one: many short lives meet more than few long ones do.
+    const rounds = 1 + this.below(1 + this.below(3))
     for (let round = 0; round < rounds; round++) {
       this.#suffer()
       this.#heal()
