@@ -2,9 +2,10 @@
 import type { Instant } from '../env.ts'
 import { checkLifetimes } from './ageing.ts'
 import type { TimerName } from './api.ts'
+import { RETRANSMIT_MAX_MS } from './constants.ts'
 import type { Core } from './core.ts'
 import { failures } from './describe.ts'
-import { onLinger } from './exchanges/children.ts'
+import { childrenOf, onLinger } from './exchanges/children.ts'
 import { beginDelete, checkLiveness } from './exchanges/informational.ts'
 import { runTasks } from './exchanges/run-tasks.ts'
 import type { IkeSa } from './ike-sa.ts'
@@ -14,7 +15,7 @@ import { retransmit } from './messaging.ts'
 export function onTimer(core: Core, sa: IkeSa, name: TimerName, now: Instant): void {
   switch (name) {
     case 'retransmit':
-      if (!retransmit(core, sa, now)) giveUp(core, sa, now)
+      if (!retransmit(core, sa, now, provesLife(core, sa, now))) giveUp(core, sa, now)
       return
     case 'halfOpenExpiry':
       return core.close(sa, sa.role === 'responder' ? failures.halfOpenExpired(sa.path.remote) : failures.jobLost, now)
@@ -55,12 +56,21 @@ function giveUp(core: Core, sa: IkeSa, now: Instant): void {
 /** V2-014 and issue of idle tunnels: only when nothing came in, be it IKE or ESP. */
 function onLiveness(core: Core, sa: IkeSa, now: Instant): void {
   if (sa.state.name !== 'established') return
-  const { peer, children } = sa.state
-  const inbound = [...children.keys()].map((id) => core.options.lastInbound?.(id) ?? 0)
-  const lastSign = Math.max(sa.lastHeard, ...inbound)
-  const due = lastSign + peer.livenessMs
+  const { peer } = sa.state
+  const due = lastSign(core, sa) + peer.livenessMs
   if (due <= now) checkLiveness(core, sa, now)
   core.timers.set(sa.id, 'liveness', due > now ? due : now + peer.livenessMs)
+}
+
+/** Time of the last authentic message or packet of the peer. */
+function lastSign(core: Core, sa: IkeSa): Instant {
+  const ids = [...childrenOf(sa).keys(), ...sa.lingering.keys()]
+  return Math.max(sa.lastHeard, ...ids.map((id) => core.options.lastInbound?.(id) ?? 0))
+}
+
+/** RFC 7296 §2.4: a fresh packet on a Child SA proves that the peer lives, though it left our request unanswered so far. */
+function provesLife(core: Core, sa: IkeSa, now: Instant): boolean {
+  return sa.state.name === 'established' && lastSign(core, sa) > now - RETRANSMIT_MAX_MS
 }
 
 /** We waited long enough: for the answer to our Delete, for the peer's of a redundant IKE SA, for a better answer than an error. */

@@ -56,6 +56,8 @@ export interface LiveChild {
   readonly config: TunnelConfig
   readonly suite: string
   readonly installedAt: Instant
+  /** Ours in the exchange that made it. */
+  readonly exchangeRole: Role
   phase: ChildPhase
   lifetime: Lifetime
   /** Id of the Child SA that takes over; set once it exists. */
@@ -186,7 +188,8 @@ export class IkeSa {
       this.requests.outstanding !== undefined ||
       this.creation !== undefined ||
       this.responses.isAnswering ||
-      this.successor !== undefined
+      this.successor !== undefined ||
+      this.heirOf !== undefined
     )
   }
 

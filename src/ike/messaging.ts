@@ -91,11 +91,15 @@ export function matchResponse(core: Core, sa: IkeSa, message: IkeMessage): Reque
   return outstanding.purpose
 }
 
-/** The retransmit timer fired. @returns false when the last try went unanswered */
-export function retransmit(core: Core, sa: IkeSa, now: Instant): boolean {
+/**
+ * The retransmit timer fired.
+ * @param provenAlive the peer showed signs of life since the last send: then there is no last try
+ * @returns false when the last try went unanswered
+ */
+export function retransmit(core: Core, sa: IkeSa, now: Instant, provenAlive: boolean): boolean {
   const { outstanding } = sa.requests
   if (outstanding === undefined) return true
-  if (!hasTriesLeft(outstanding)) return false
+  if (!hasTriesLeft(outstanding) && !provenAlive) return false
   countSend(sa, outstanding, false)
   transmitAll(core, sa, outstanding.messages, now)
   core.timers.set(sa.id, 'retransmit', now + retransmitDelay(outstanding.sends, outstanding.isUrgent))

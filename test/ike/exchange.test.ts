@@ -460,6 +460,23 @@ describe('liveness', () => {
     expect(pair.world.sent.length).toBeGreaterThan(before)
   })
 
+  it('an unanswered check ends nothing while ESP of the peer comes in (RFC 7296 §2.4)', () => {
+    const pair = connected({ livenessMs: 10_000 })
+    const { world, net, left, right } = pair
+    net.tap = (datagram) => (ikeIn(datagram) === undefined ? datagram : undefined)
+    world.run(12_000)
+    expect(left.endpoint.pollTimeout()?.reason).toBe('retransmit')
+    for (let i = 0; i < 20; i++) {
+      world.sendInner(left, innerPacket('10.1.0.1', '10.2.0.1'))
+      world.sendInner(right, innerPacket('10.2.0.1', '10.1.0.1'))
+      world.run(3_000)
+    }
+    net.tap = (datagram) => datagram
+    world.run(60_000)
+    expect([...left.eventsOf('ike-sa-closed'), ...right.eventsOf('ike-sa-closed')]).toEqual([])
+    expect(trafficFlows(pair)).toBe(true)
+  })
+
   it('V2-015 a peer that lost its memory connects anew and INITIAL_CONTACT takes the place of the old SA at once', () => {
     const pair = connected()
     const { world, right } = pair

@@ -1,4 +1,7 @@
-/** One simulated machine: an IKE endpoint, the TypeScript ESP twin, and the few lines of driver between them. */
+/**
+ * One simulated machine: an IKE endpoint, the TypeScript ESP twin, and the few lines of driver between them. It can move to
+ * another address and it can crash: then all that it knew is gone, while what the observer recorded stays.
+ */
 import { type CryptoJob, runCryptoJob } from '../../src/crypto/jobs.ts'
 import type { Instant, Logger } from '../../src/env.ts'
 import { EspTwin } from '../../src/esp/twin.ts'
@@ -11,22 +14,22 @@ export const PORTS = { ike: 500, natt: 4500 } as const
 
 export class SimHost {
   readonly name: string
-  readonly address: string
-  readonly endpoint: IkeEndpoint
-  readonly esp: EspTwin
   /** Everything the endpoint reported, in order, crypto jobs aside. */
   readonly events: IkeEvent[] = []
   readonly installed = new Map<number, ChildSa>()
   /** Inner packets that came out of the tunnel. */
   readonly delivered: Uint8Array[] = []
   readonly log: string[] = []
-  readonly #lastInbound = new Map<number, Instant>()
-  readonly #lastOutbound = new Map<number, Instant>()
   /** Slow crypto work takes this long; 0 answers within the same input. */
   jobMs = 0
   /** Slow crypto work comes back without a result. */
   failJobs = false
   #jobs: { readonly at: Instant; readonly id: number; readonly job: CryptoJob }[] = []
+  readonly #make: () => { readonly endpoint: IkeEndpoint; readonly esp: EspTwin }
+  #life: { readonly endpoint: IkeEndpoint; readonly esp: EspTwin }
+  #isDown = false
+  #address: string
+  readonly #formerAddresses = new Set<string>()
 
   constructor(
     name: string,
@@ -36,31 +39,68 @@ export class SimHost {
     options: Partial<EndpointOptions> = {},
   ) {
     this.name = name
-    this.address = address
+    this.#address = address
     const logger: Logger = {
       log: (level, event, fields) =>
         this.log.push(`${level} ${event} ${JSON.stringify(fields, (_, v) => (typeof v === 'bigint' ? String(v) : v))}`),
     }
-    const lastInbound = (id: number): Instant | undefined => this.#lastInbound.get(id)
-    const lastOutbound = (id: number): Instant | undefined => this.#lastOutbound.get(id)
+    const lastInbound = (id: number): Instant | undefined => {
+      const spi = this.installed.get(id)?.inboundSpi
+      return (spi !== undefined && this.esp.sadb.inboundBySpi(spi)?.lastMs) || undefined
+    }
+    const lastOutbound = (id: number): Instant | undefined => this.esp.sadb.outboundByHandle(id)?.lastMs || undefined
     const usage = (id: number) => {
       const used = this.esp.sadb.outboundCounters(id)
       return used && { bytes: Number(used.bytes), packets: Number(used.packets) }
     }
-    this.endpoint = new IkeEndpoint(
-      { peers, ports: PORTS, lastInbound, lastOutbound, usage, ...options },
-      { rng, logger },
-    )
-    this.esp = new EspTwin({ rng })
+    this.#make = () => ({
+      endpoint: new IkeEndpoint({ peers, ports: PORTS, lastInbound, lastOutbound, usage, ...options }, { rng, logger }),
+      esp: new EspTwin({ rng }),
+    })
+    this.#life = this.#make()
+  }
+
+  get endpoint(): IkeEndpoint {
+    return this.#life.endpoint
+  }
+
+  get esp(): EspTwin {
+    return this.#life.esp
+  }
+
+  get address(): string {
+    return this.#address
+  }
+
+  /** What it still sends from an address of before never leaves, what comes for one never arrives. */
+  moveTo(address: string): void {
+    this.#formerAddresses.add(this.#address)
+    this.#formerAddresses.delete(address)
+    this.#address = address
+  }
+
+  get isDown(): boolean {
+    return this.#isDown
+  }
+
+  /** Power off: no goodbye. Until `boot` it neither sends nor receives, and nothing wakes it. */
+  crash(): void {
+    this.#isDown = true
+    this.#life = this.#make()
+    this.#jobs = []
+    this.installed.clear()
+  }
+
+  /** Up again, with its configuration and nothing else. */
+  boot(): void {
+    this.#isDown = false
   }
 
   receive(datagram: Datagram, now: Instant): void {
+    if (this.#isDown) return
     if (datagram.local.port === PORTS.natt) {
       const verdict = this.esp.inbound(datagram, now)
-      if (verdict.kind === 'deliver') {
-        this.delivered.push(verdict.inner)
-        for (const id of this.installed.keys()) this.#lastInbound.set(id, now)
-      }
+      if (verdict.kind === 'deliver') this.delivered.push(verdict.inner)
       this.#drainEsp(now)
       if (verdict.kind !== 'not-esp') return
     }
@@ -92,7 +132,8 @@ export class SimHost {
       this.#handle(event, now)
     const out: Datagram[] = []
     for (let d = this.endpoint.pollTransmit(); d !== undefined; d = this.endpoint.pollTransmit()) {
-      out.push(d.local.address === '' ? { ...d, local: { ...d.local, address: this.address } } : d)
+      const bound = this.#bind(d)
+      if (bound !== undefined) out.push(bound)
     }
     return out
   }
@@ -101,12 +142,19 @@ export class SimHost {
   sendInner(packet: Uint8Array, now: Instant): Datagram | string {
     const verdict = this.esp.outbound(packet, now)
     if (verdict.kind !== 'transmit') return verdict.reason
-    for (const id of this.installed.keys()) this.#lastOutbound.set(id, now)
-    return verdict.datagram
+    const bound = this.#bind(verdict.datagram)
+    return bound ?? 'address gone'
   }
 
   eventsOf<K extends IkeEvent['kind']>(kind: K): Extract<IkeEvent, { kind: K }>[] {
     return this.events.filter((event): event is Extract<IkeEvent, { kind: K }> => event.kind === kind)
+  }
+
+  /** As the kernel: an unspecified source becomes ours, one that is ours no longer is refused. */
+  #bind(datagram: Datagram): Datagram | undefined {
+    const { local } = datagram
+    if (local.address === '') return { ...datagram, local: { ...local, address: this.address } }
+    return this.#formerAddresses.has(local.address) ? undefined : datagram
   }
 
   #handle(event: IkeEvent, now: Instant): void {

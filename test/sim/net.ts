@@ -1,13 +1,15 @@
-/** A seeded network: loses, duplicates, delays and reorders datagrams, and may translate addresses. Sans-IO like its users. */
+/** A seeded network: loses, duplicates, delays, reorders and corrupts datagrams; may be cut. Sans-IO like its users. */
 import type { Instant } from '../../src/env.ts'
 import type { Datagram } from '../../src/ike/api.ts'
-import type { SocketAddress } from '../../src/sa/child-sa.ts'
+import type { SimNat } from './nat.ts'
 import type { SeededRng } from './seeded-rng.ts'
 
 export interface NetBehaviour {
   /** Probabilities per datagram. */
   readonly loss: number
   readonly duplication: number
+  /** One octet changes on the way and the UDP checksum does not tell, as happens where it is zero or offloaded. */
+  readonly corruption: number
   /** One way, in milliseconds; the jitter is what reorders. */
   readonly delayMs: number
   readonly jitterMs: number
@@ -15,7 +17,7 @@ export interface NetBehaviour {
   readonly maxPacket?: number
 }
 
-export const PERFECT: NetBehaviour = { loss: 0, duplication: 0, delayMs: 5, jitterMs: 0 }
+export const PERFECT: NetBehaviour = { loss: 0, duplication: 0, corruption: 0, delayMs: 5, jitterMs: 0 }
 
 /** Looks at or replaces a datagram on its way; undefined drops it. */
 export type Tap = (datagram: Datagram, now: Instant) => Datagram | undefined
@@ -35,6 +37,8 @@ export class SimNet {
   behaviour: NetBehaviour
   /** Between sender and network, before the NAT. */
   tap: Tap = (datagram) => datagram
+  /** A partition: whether it stops this datagram, seen as its sender sent it. */
+  isCut: (datagram: Datagram) => boolean = () => false
   readonly nat: SimNat | undefined
   readonly #rng: SeededRng
   #inFlight: InFlight[] = []
@@ -48,8 +52,9 @@ export class SimNet {
 
   send(sent: Datagram, now: Instant): void {
     const tapped = this.tap(sent, now)
-    const datagram = tapped && (this.nat?.translateOut(tapped) ?? tapped)
-    if (datagram === undefined || this.#rng.chance(this.behaviour.loss)) return
+    if (tapped === undefined || this.isCut(tapped)) return
+    const datagram = this.nat?.translateOut(tapped, now) ?? tapped
+    if (this.#rng.chance(this.behaviour.loss)) return
     if (packetSize(datagram) > (this.behaviour.maxPacket ?? Number.POSITIVE_INFINITY)) return
     this.#carry(datagram, now)
     if (this.#rng.chance(this.behaviour.duplication)) this.#carry(datagram, now)
@@ -57,7 +62,15 @@ export class SimNet {
 
   #carry(datagram: Datagram, now: Instant): void {
     const at = now + this.behaviour.delayMs + this.#rng.next() * this.behaviour.jitterMs
-    this.#inFlight.push({ at, order: this.#order++, datagram })
+    const isCorrupt = this.behaviour.corruption > 0 && this.#rng.chance(this.behaviour.corruption)
+    this.#inFlight.push({ at, order: this.#order++, datagram: isCorrupt ? this.#corrupt(datagram) : datagram })
+  }
+
+  #corrupt(datagram: Datagram): Datagram {
+    const data = datagram.data.slice()
+    const at = Math.floor(this.#rng.next() * data.length)
+    data[at] = (data[at] ?? 0) ^ (1 << Math.floor(this.#rng.next() * 8))
+    return { ...datagram, data }
   }
 
   nextArrival(): Instant | undefined {
@@ -70,51 +83,8 @@ export class SimNet {
     this.#inFlight = this.#inFlight.filter((f) => f.at > now)
     return due.flatMap(({ datagram }) => {
       const received = { local: datagram.remote, remote: datagram.local, data: datagram.data }
-      const inside = this.nat === undefined ? received : this.nat.translateIn(received)
+      const inside = this.nat === undefined ? received : this.nat.translateIn(received, now)
       return inside === undefined ? [] : [inside]
     })
-  }
-}
-
-/** A port-translating NAT in front of one host. */
-export class SimNat {
-  readonly insideAddress: string
-  readonly outsideAddress: string
-  #nextPort = 20_000
-  readonly #outside = new Map<number, number>()
-
-  constructor(insideAddress: string, outsideAddress: string) {
-    this.insideAddress = insideAddress
-    this.outsideAddress = outsideAddress
-  }
-
-  /** Forgets every mapping: the next packet gets another port. */
-  rebind(): void {
-    this.#outside.clear()
-  }
-
-  translateOut(datagram: Datagram): Datagram {
-    const { local } = datagram
-    if (local.address !== this.insideAddress) return datagram
-    let port = this.#outside.get(local.port)
-    if (port === undefined) {
-      port = this.#nextPort++
-      this.#outside.set(local.port, port)
-    }
-    return { ...datagram, local: { ...local, address: this.outsideAddress, port } }
-  }
-
-  /** @returns undefined for what no mapping lets in */
-  translateIn(datagram: Datagram): Datagram | undefined {
-    const { local } = datagram
-    if (local.address !== this.outsideAddress) return datagram
-    for (const [inside, outside] of this.#outside) {
-      if (outside === local.port) return { ...datagram, local: this.#insideSocket(local, inside) }
-    }
-    return undefined
-  }
-
-  #insideSocket(local: SocketAddress, port: number): SocketAddress {
-    return { ...local, address: this.insideAddress, port }
   }
 }

@@ -11,13 +11,16 @@ import {
 import { parseSelector, type TrafficSelector } from '../../src/sa/traffic-selector.ts'
 import { concatBytes, utf8 } from '../../src/wire/bytes.ts'
 import { SimHost } from './host.ts'
-import { type NetBehaviour, PERFECT, SimNat, SimNet } from './net.ts'
+import { SimNat } from './nat.ts'
+import { type NetBehaviour, PERFECT, SimNet } from './net.ts'
 import { SeededRng } from './seeded-rng.ts'
 import { World } from './world.ts'
 
 export const LEFT = '192.0.2.1'
 export const RIGHT = '198.51.100.1'
 const NAT_OUTSIDE = '203.0.113.1'
+/** The network behind the NAT, where there is one. */
+const isLeftNet = (address: string): boolean => address.startsWith('192.0.2.')
 
 export interface PairOptions {
   readonly seed?: number
@@ -95,7 +98,7 @@ export function peer(self: string, other: string, address: string, options: Pair
 
 export function makePair(options: PairOptions = {}): Pair {
   const rng = new SeededRng(options.seed ?? 1)
-  const nat = options.nat ? new SimNat(LEFT, NAT_OUTSIDE) : undefined
+  const nat = options.nat ? new SimNat(isLeftNet, NAT_OUTSIDE) : undefined
   const net = new SimNet(rng, options.net ?? PERFECT, nat)
   const left = new SimHost(
     'left',
@@ -124,10 +127,13 @@ export function connect({ world, left, right }: Pair, withinMs = 120_000): numbe
   return at === undefined ? undefined : at - start
 }
 
+/** Begins every inner packet's body, so that one in clear is seen at once. */
+export const SECRET_WORD = 'insiders'
+
 /** An IPv4/UDP packet without checksums, for the twin looks at addresses, protocol and ports only. */
-export function innerPacket(source: string, destination: string, body: Uint8Array = utf8('ping')): Uint8Array {
+export function innerPacket(source: string, destination: string, body = SECRET_WORD): Uint8Array {
   const octets = (address: string): Uint8Array => Uint8Array.from(address.split('.').map(Number))
-  const udp = concatBytes(Uint8Array.of(0x30, 0x39, 0x00, 0x35, 0, 8 + body.length, 0, 0), body)
+  const udp = concatBytes(Uint8Array.of(0x30, 0x39, 0x00, 0x35, 0, 8 + body.length, 0, 0), utf8(body))
   const total = 20 + udp.length
   const header = Uint8Array.of(0x45, 0, total >> 8, total & 0xff, 0, 0, 0, 0, 64, 17, 0, 0)
   return concatBytes(header, octets(source), octets(destination), udp)

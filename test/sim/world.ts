@@ -4,12 +4,20 @@ import type { Datagram } from '../../src/ike/api.ts'
 import type { SimHost } from './host.ts'
 import type { SimNet } from './net.ts'
 
+/** Of all hosts in virtual time: a storm of late answers and jobs stays far below, a timer that is set to now does not. */
+const MAX_WAKES_PER_SECOND = 200
+
 export class World {
   now: Instant = 1_000
   readonly hosts: readonly SimHost[]
   readonly net: SimNet
+  /** Called after every step: whatever must hold at every instant. */
+  check: () => void = () => {}
   /** Every datagram that a host sent, in order. */
   readonly sent: { readonly at: Instant; readonly from: string; readonly datagram: Datagram }[] = []
+
+  #wakes = 0
+  #wakesSince: Instant = 0
 
   constructor(hosts: readonly SimHost[], net: SimNet) {
     this.hosts = hosts
@@ -63,8 +71,23 @@ export class World {
       this.drain()
     }
     for (const host of this.hosts) {
-      if ((host.nextWake() ?? Number.POSITIVE_INFINITY) <= this.now) host.wake(this.now)
+      if ((host.nextWake() ?? Number.POSITIVE_INFINITY) <= this.now) this.#wake(host)
     }
     this.drain()
+    this.check()
+  }
+
+  /** @throws Error when a host asks to be woken so often that a real one would do nothing else */
+  #wake(host: SimHost): void {
+    if (this.now - this.#wakesSince >= 1_000) {
+      this.#wakesSince = this.now
+      this.#wakes = 0
+    }
+    this.#wakes += 1
+    if (this.#wakes > MAX_WAKES_PER_SECOND) {
+      const timer = host.endpoint.pollTimeout()
+      throw new Error(`broken: ${host.name} is woken again and again for ${timer?.reason} at ${timer?.at}`)
+    }
+    host.wake(this.now)
   }
 }

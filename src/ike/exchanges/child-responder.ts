@@ -6,7 +6,7 @@ import type { Instant } from '../../env.ts'
 import { transformOf } from '../../sa/negotiate.ts'
 import { NOTIFY, PROTOCOL, TRANSFORM_TYPE } from '../../wire/iana.ts'
 import type { IkeMessage, Payload } from '../../wire/ike-types.ts'
-import { CHILDREN_PER_SA, NONCE_LENGTH } from '../constants.ts'
+import { CHILDREN_PER_SA, CONFIRMED_AFTER_MS, NONCE_LENGTH } from '../constants.ts'
 import type { Core } from '../core.ts'
 import { lowestNonce } from '../creation.ts'
 import { failures } from '../describe.ts'
@@ -47,6 +47,7 @@ export function answerChildRequest(
     core.env.logger.log('warn', 'Child SA refused', { peer: peer.name, reason: verdict.failure.text })
     return refuse(notify(verdict.notifyType))
   }
+  if (old === undefined && isJustMade(sa, verdict.child, now)) return refuse(notify(NOTIFY.TEMPORARY_FAILURE))
   const ke = judgeKe(transformOf(verdict.child.selected.transforms, TRANSFORM_TYPE.KE), find(payloads, 'KE'))
   if (ke.kind === 'other') return refuse(ke.answer)
   if (ke.kind === 'invalid') {
@@ -78,6 +79,17 @@ function rekeyedChild(sa: IkeSa, payloads: readonly Payload[]): Rekeyed | undefi
     return { kind: 'refused', answer: notify(NOTIFY.TEMPORARY_FAILURE) }
   }
   return { kind: 'found', child }
+}
+
+/** Both asked for the same tunnel at once, and we have ours: the peer looks again and finds it. */
+function isJustMade(sa: IkeSa, { tunnel, selectors }: AgreedChild, now: Instant): boolean {
+  const sameAs = (child: LiveChild): boolean =>
+    child.exchangeRole === 'initiator' &&
+    child.phase === 'live' &&
+    child.config === tunnel &&
+    now - child.installedAt < CONFIRMED_AFTER_MS &&
+    JSON.stringify(child.sa.remoteSelectors) === JSON.stringify(selectors.remote)
+  return [...childrenOf(sa).values()].some(sameAs)
 }
 
 function compute(
@@ -135,7 +147,8 @@ function finish(
   sharedSecret?.fill(0)
   addChild(core, sa, child, now)
   const { creation } = sa
-  if (replaced !== undefined && creation?.kind === 'child' && creation.rekeys === replaced.sa.id) {
+  const isRival = creation?.kind === 'child' && creation.rekeys === replaced?.sa.id && creation.tunnel === agreed.tunnel
+  if (isRival) {
     creation.rival = { childId: child.sa.id, lowestNonce: lowestNonce(nonceI, nonceR) }
   } else if (replaced !== undefined) replace(replaced, child)
   const { number, transforms } = selected

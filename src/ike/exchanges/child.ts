@@ -147,6 +147,7 @@ export function installChild(
     config: tunnel,
     suite: formatSuite(selected.transforms),
     installedAt: now,
+    exchangeRole: spis.exchangeRole,
     phase: 'live',
     lifetime,
   }

@@ -41,7 +41,7 @@ type Plan = Pick<IkeCreation, 'method' | 'retries' | 'rival'>
 
 /** With the group that the peers agreed on before: that saves a round trip. */
 export function beginIkeRekey(core: Core, sa: IkeSa, now: Instant): boolean {
-  if (sa.state.name !== 'established' || sa.heirOf !== undefined) return false
+  if (sa.state.name !== 'established') return false
   startAttempt(core, sa, { method: sa.state.protection.suite.ke.id, retries: 0 }, now)
   return true
 }

@@ -12,7 +12,7 @@ import { childrenOf } from './children.ts'
 import { beginIkeRekey } from './rekey-ike.ts'
 
 export function runTasks(core: Core, sa: IkeSa, now: Instant): void {
-  while (sa.state.name === 'established' && !sa.isBusy && sa.heirOf === undefined) {
+  while (sa.state.name === 'established' && !sa.isBusy) {
     const goal = takeTask(sa, now, (candidate) => isKnown(core, sa, candidate, now))
     if (goal === undefined) break
     begin(core, sa, goal, now)

@@ -1,0 +1,81 @@
+/** What a seed decides before a life begins: how the two authenticate, what they offer, and what lies between them. */
+import { parseIkeProposal } from '../../src/sa/proposal.ts'
+import { type NetBehaviour, PERFECT } from './net.ts'
+import type { PairOptions } from './pair.ts'
+import type { SeededRng } from './seeded-rng.ts'
+
+export interface Scenario {
+  readonly options: PairOptions & { readonly livenessMs: number; readonly nat: boolean }
+  /** Idle NAT mappings go after this time; longer than the keepalive interval, else no keepalive could help. */
+  readonly natLifetimeMs: number
+  /** One side calls, nothing befalls the two, and the network loses nothing: neither may they. */
+  readonly isCalm: boolean
+}
+
+/** [choice, weight]: what the network cannot tell apart is mostly the cheap one, so that more seeds fit into a second. */
+type Weighted<T> = readonly (readonly [T, number])[]
+
+const IKE: Weighted<readonly string[]> = [
+  [['aes128gcm16-prfsha256-x25519'], 30],
+  [['aes128gcm16-prfsha256-x25519', 'aes256-sha384-ecp256'], 5],
+  [['chacha20poly1305-prfsha512-ecp384', 'aes128gcm16-prfsha256-x25519'], 1],
+  // Its key exchange and RSA's signature are the slow jobs, which leave the thread and come back late or never.
+  [['aes128gcm16-prfsha256-modp2048'], 1],
+]
+const ESP: Weighted<string> = [
+  ['aes128gcm16', 20],
+  ['aes256gcm16-noesn', 2],
+  ['aes256-sha256', 1],
+  ['chacha20poly1305', 1],
+]
+const AUTH: Weighted<'psk' | 'ed25519' | 'rsa'> = [
+  ['psk', 20],
+  ['ed25519', 6],
+  ['rsa', 1],
+]
+
+export function drawScenario(seed: number, dice: SeededRng): Scenario {
+  const nat = dice.chance(0.3)
+  const ike = draw(dice, IKE)
+  // A responder of another taste asks for another key exchange (INVALID_KE_PAYLOAD).
+  const taste = dice.chance(0.5) ? ike : [...ike].reverse()
+  return {
+    natLifetimeMs: 30_000 + dice.next() * 90_000,
+    isCalm: dice.chance(0.15),
+    options: {
+      seed,
+      nat,
+      auth: draw(dice, AUTH),
+      ike,
+      esp: [draw(dice, ESP)],
+      livenessMs: dice.chance(0.5) ? 5_000 : 30_000,
+      right: { ikeProposals: taste.map((words) => parseIkeProposal(words)), ...(nat ? { remote: undefined } : {}) },
+    },
+  }
+}
+
+/** From a good day to one in which every fourth datagram is lost and the order is left to chance. */
+export function drawWeather(dice: SeededRng): NetBehaviour {
+  const often = (chance: number, most: number): number => (dice.chance(chance) ? dice.next() * most : 0)
+  return {
+    loss: often(0.6, 0.25),
+    duplication: often(0.4, 0.2),
+    corruption: often(0.3, 0.1),
+    delayMs: 1 + dice.next() * (dice.chance(0.8) ? 80 : 400),
+    jitterMs: often(0.4, 400),
+  }
+}
+
+/** Slow, but in order, for an ESP packet that overtakes the IKE message before it finds no SA. */
+export function drawCalm(dice: SeededRng): NetBehaviour {
+  return { ...PERFECT, delayMs: 1 + dice.next() * 200 }
+}
+
+export function draw<T>(dice: SeededRng, choices: Weighted<T>): T {
+  let left = dice.next() * choices.reduce((sum, [, weight]) => sum + weight, 0)
+  for (const [choice, weight] of choices) {
+    left -= weight
+    if (left < 0) return choice
+  }
+  throw new RangeError('nothing to draw from')
+}
