@@ -176,6 +176,11 @@ export interface EndpointOptions {
 export interface IkeEndpointApi {
   /** Starts (or restarts at once) the IKE SA of a peer that has an address. */
   initiate(peer: string, now: Instant): void
+  /**
+   * Traffic waits for a tunnel that is down. Connects the peer when it has no IKE SA, once: an attempt that fails is not
+   * repeated, the next packet calls again.
+   */
+  startTunnel(peer: string, tunnel: string, now: Instant): void
   /** A name was resolved again. */
   setPeerRemote(peer: string, remote: Path['remote'], now: Instant): void
   /** Deletes every IKE SA of the peer and stops reconnecting. */

@@ -81,6 +81,14 @@ export class IkeEndpoint implements IkeEndpointApi {
     this.#connect(peer, peer.remote, now)
   }
 
+  startTunnel(peerName: string, tunnelName: string, now: Instant): void {
+    const peer = this.#peers.named(peerName)
+    if (peer.remote === undefined || this.#isShutDown) return
+    // IKE_AUTH asks for the first of the list.
+    const tunnels = peer.tunnels.toSorted((a, b) => Number(b.name === tunnelName) - Number(a.name === tunnelName))
+    this.#connect({ ...peer, tunnels }, peer.remote, now)
+  }
+
   setPeerRemote(peerName: string, remote: SocketAddress, _now: Instant): void {
     this.#peers.setRemote(peerName, remote)
   }

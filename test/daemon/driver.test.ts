@@ -19,6 +19,9 @@ class Script implements IkeEndpointApi {
   at: number | undefined
   onDatagram: (d: Datagram) => void = () => {}
   onTimeout: (now: number) => void = () => {}
+  startTunnel(): void {
+    this.log.push('startTunnel')
+  }
   initiate(): void {
     this.log.push('initiate')
   }

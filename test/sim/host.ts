@@ -93,7 +93,7 @@ export class SimHost {
   /** @returns the ESP datagram, or the reason why none leaves */
   sendInner(packet: Uint8Array, now: Instant): Datagram | string {
     const verdict = this.esp.outbound(packet, now)
-    if (verdict.kind !== 'transmit') return verdict.reason
+    if (verdict.kind !== 'transmit') return verdict.kind === 'drop' ? verdict.reason : verdict.kind
     for (const id of this.installed.keys()) this.#lastOutbound.set(id, now)
     return verdict.datagram
   }
