@@ -3,6 +3,7 @@
 #include "drop.h"
 #include "napi_args.h"
 #include "sadb.h"
+#include "shard.h"
 
 namespace tsvpn {
 namespace {
@@ -97,13 +98,17 @@ napi_value setPolicy(napi_env env, napi_callback_info info) {
   napi_value outbound = property(env, call.argument[0], "outbound");
   policy->hasOutbound = !typeIs(env, outbound, napi_null);
   policy->outbound = 0;
-  if (!readHandle(env, property(env, call.argument[0], "id"), "policy.id", &policy->id) ||
+  napi_value holdValue = property(env, call.argument[0], "hold");
+  bool hold = false;
+  if ((!typeIs(env, holdValue, napi_undefined) && !readBool(env, holdValue, "policy.hold", &hold)) ||
+      !readHandle(env, property(env, call.argument[0], "id"), "policy.id", &policy->id) ||
       !readSelectors(env, property(env, call.argument[0], "local"), "policy.local", &policy->local) ||
       !readSelectors(env, property(env, call.argument[0], "remote"), "policy.remote", &policy->remote) ||
       (policy->hasOutbound && !readHandle(env, outbound, "policy.outbound", &policy->outbound))) {
     return nullptr;
   }
-  sadb().setPolicy(std::move(policy));
+  if (hold) policy->held = std::make_unique<HeldPackets>();
+  if (sadb().setPolicy(std::move(policy))) wakeShards();
   return nullptr;
 }
 

@@ -6,7 +6,7 @@
         "addon.cc", "addon_io.cc", "addon_sadb.cc", "addon_pure.cc", "napi_args.cc",
         "shard.cc", "outbound.cc", "inbound.cc", "transmit.cc", "ike_socket.cc",
         "tun.cc", "udp.cc", "segment.cc", "coalesce.cc", "checksum.cc", "ip.cc", "selector.cc",
-        "sadb.cc", "policy_index.cc", "replay.cc", "esp_packet.cc", "aead_evp.cc", "drop.cc"
+        "sadb.cc", "policy_index.cc", "held.cc", "replay.cc", "esp_packet.cc", "aead_evp.cc", "drop.cc"
       ],
       "defines": ["NAPI_VERSION=8"],
       "cflags!": ["-O2"],

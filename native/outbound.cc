@@ -2,6 +2,7 @@
 //   batch      reads TUN until it is empty, the slab is full enough, or the batch is long enough; then sends
 //   process    parse, plan segments
 //   lookUp     policy and SA by selectors, default deny; a flow cache in front
+//   hold       without an SA, where the policy says so; sendHeld offers them again later      allocates, never on the way
 //   seal       numbers (one atomic step), cut into the slab, frame, encrypt in place      ordered per SA and shard
 //   Transmitter::flush   one sendmmsg with UDP_SEGMENT
 // No allocation, no wait and no JavaScript here.
@@ -40,6 +41,7 @@ bool Outbound::batch(uint64_t nowMs) {
   // What could not be sent last time goes first; while it cannot, the kernel's TUN queue holds the rest.
   if (transmitter_.pending() && !transmitter_.flush()) return false;
   if (failure_ != 0) return false;
+  if (release_ && !sendHeld(nowMs)) return false;
   uint8_t* const at = buffer_.get() + kPacketOffset - kVnetHeader;
   ssize_t n = readTun(at);
   if (n <= 0) return false;
@@ -88,12 +90,44 @@ void Outbound::process(const uint8_t* data, size_t length, const VnetHeader& hea
     countDrop(Drop::noPolicy, super.count);
     return;
   }
-  if (flow.sa == nullptr) {
-    countDrop(Drop::noSa, super.count);
-    acquire(*flow.policy, nowMs);
+  // Copies: draining looks up other flows, which may take this one's place in the cache.
+  Policy& policy = *flow.policy;
+  SaOutbound* const sa = flow.sa;
+  HeldPackets* const held = flow.held;
+  const bool elders = held != nullptr && !draining_ && held->pending();
+  if (sa != nullptr && (!elders || drain(*held, nowMs))) {
+    seal(*sa, super, nextHeaderOf(packet.family), nowMs);
     return;
   }
-  seal(*flow.sa, super, nextHeaderOf(packet.family), nowMs);
+  if (held != nullptr) held->push(header, data, length, super.count, nowMs);
+  else countDrop(Drop::noSa, super.count);
+  if (sa == nullptr) acquire(policy, nowMs);
+  else release_ = true;
+}
+
+/** @returns false when the socket is full: what is left waits for the next batch */
+bool Outbound::sendHeld(uint64_t nowMs) {
+  SharedLock guard;
+  for (Policy* policy : sadb().holding()) {
+    if (!policy->held->pending() || !policy->hasOutbound || sadb().outbound(policy->outbound) == nullptr) continue;
+    if (!drain(*policy->held, nowMs)) return false;
+  }
+  release_ = false;
+  return transmitter_.flush();
+}
+
+/** Offers them again in their order: the SA may cover less than the policy did. @returns false as sendHeld does */
+bool Outbound::drain(HeldPackets& held, uint64_t nowMs) {
+  draining_ = true;
+  bool more = true;
+  while (transmitter_.bytes() < kFlushBytes || transmitter_.flush()) {
+    HeldPacket packet;
+    more = held.pop(nowMs, &packet);
+    if (!more) break;
+    process(packet.data.get(), packet.length, packet.header, nowMs);
+  }
+  draining_ = false;
+  return !more;
 }
 
 const Outbound::Flow& Outbound::lookUp(const InnerPacket& packet) {
@@ -109,8 +143,10 @@ const Outbound::Flow& Outbound::lookUp(const InnerPacket& packet) {
     return flow;
   }
   flow = {generation,      packet.source,   packet.destination,     ports,  packet.family,
-          packet.protocol, packet.hasPorts, sadb().policy(packet), nullptr};
-  if (flow.policy != nullptr && flow.policy->hasOutbound) flow.sa = sadb().outbound(flow.policy->outbound);
+          packet.protocol, packet.hasPorts, sadb().policy(packet), nullptr, nullptr};
+  if (flow.policy == nullptr) return flow;
+  flow.held = flow.policy->held.get();
+  if (flow.policy->hasOutbound) flow.sa = sadb().outbound(flow.policy->outbound);
   return flow;
 }
 

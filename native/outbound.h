@@ -18,6 +18,8 @@ class Outbound {
    * @returns false when TUN is empty (or failed), or the transmitter is blocked
    */
   bool batch(uint64_t nowMs);
+  /** Some policy has its SA now: the next batch begins with the packets that waited for it. */
+  void release() { release_ = true; }
   /** errno after the device failed for good, else 0. */
   int failure() const { return failure_; }
 
@@ -36,10 +38,13 @@ class Outbound {
     bool hasPorts;
     Policy* policy;
     SaOutbound* sa;
+    HeldPackets* held;
   };
 
   ssize_t readTun(uint8_t* to);
   void process(const uint8_t* data, size_t length, const VnetHeader& header, uint64_t nowMs);
+  bool sendHeld(uint64_t nowMs);
+  bool drain(HeldPackets& held, uint64_t nowMs);
   const Flow& lookUp(const InnerPacket& packet);
   void seal(SaOutbound& sa, const SuperPacket& super, uint8_t nextHeader, uint64_t nowMs);
   void writeIv(uint8_t* iv, const CipherShape& shape, uint64_t sequence);
@@ -49,6 +54,7 @@ class Outbound {
   Transmitter& transmitter_;
   EventQueue& events_;
   int failure_ = 0, refused_ = 0;
+  bool release_ = false, draining_ = false;
   std::unique_ptr<uint8_t[]> buffer_;
   std::unique_ptr<Flow[]> flows_;
   uint8_t ivPool_[kIvPool];

@@ -4,9 +4,11 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <unordered_map>
 #include <vector>
 
+#include "held.h"
 #include "selector.h"
 
 namespace tsvpn {
@@ -18,6 +20,8 @@ struct Policy {
   int64_t outbound;
   /** CLOCK_BOOTTIME of the last `acquire`; guarded by an atomic exchange, shards race for it. */
   std::atomic<int64_t> lastAcquireMs{-1000000};
+  /** Where packets wait while no SA is up; null drops them. Survives a change of the policy. */
+  std::unique_ptr<HeldPackets> held;
 };
 
 class PolicyIndex {

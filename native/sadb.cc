@@ -105,17 +105,22 @@ bool Sadb::setPath(int64_t handle, const UdpPath& path) {
   return true;
 }
 
-void Sadb::setPolicy(std::unique_ptr<Policy> policy) {
+bool Sadb::setPolicy(std::unique_ptr<Policy> policy) {
   std::unique_ptr<Policy> old;
   Exclusive guard(*this);
   std::unique_ptr<Policy>& slot = policies_[policy->id];
   if (slot) {
     index_.remove(slot.get());
+    holding_.erase(slot.get());
     policy->lastAcquireMs.store(slot->lastAcquireMs.load());
+    if (policy->held && slot->held) policy->held = std::move(slot->held);
   }
   old = std::move(slot);
   slot = std::move(policy);
   index_.insert(slot.get());
+  if (!slot->held) return false;
+  holding_.insert(slot.get());
+  return slot->hasOutbound && slot->held->pending();
 }
 
 bool Sadb::removePolicy(int64_t id) {
@@ -124,6 +129,7 @@ bool Sadb::removePolicy(int64_t id) {
   const auto at = policies_.find(id);
   if (at == policies_.end()) return false;
   index_.remove(at->second.get());
+  holding_.erase(at->second.get());
   old = std::move(at->second);
   policies_.erase(at);
   return true;

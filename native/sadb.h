@@ -11,6 +11,7 @@
 #include <memory>
 #include <mutex>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "cipher.h"
 #include "path.h"
@@ -81,6 +82,8 @@ class Sadb {
   SaInbound* inbound(uint32_t spi) const;
   SaOutbound* outbound(int64_t handle) const;
   Policy* policy(const InnerPacket& packet) const { return index_.find(packet); }
+  /** Policies that hold packets back while they have no SA. */
+  const std::unordered_set<Policy*>& holding() const { return holding_; }
   /** Changes with every install or remove: pointers kept from an earlier batch are valid only while it is the same. */
   uint64_t generation() const { return generation_; }
 
@@ -90,7 +93,8 @@ class Sadb {
   bool addOutbound(std::unique_ptr<SaOutbound> sa);
   bool removeOutbound(int64_t handle);
   bool setPath(int64_t handle, const UdpPath& path);
-  void setPolicy(std::unique_ptr<Policy> policy);
+  /** @returns true when packets that were held may go: wake the shards */
+  bool setPolicy(std::unique_ptr<Policy> policy);
   bool removePolicy(int64_t id);
 
  private:
@@ -100,6 +104,7 @@ class Sadb {
   std::unordered_map<uint32_t, std::unique_ptr<SaInbound>> inbound_;
   std::unordered_map<int64_t, std::unique_ptr<SaOutbound>> outbound_;
   std::unordered_map<int64_t, std::unique_ptr<Policy>> policies_;
+  std::unordered_set<Policy*> holding_;
   PolicyIndex index_;
 };
 

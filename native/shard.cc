@@ -3,10 +3,32 @@
 
 #include <cerrno>
 #include <ctime>
+#include <mutex>
+#include <unordered_set>
 
 #include "udp.h"
 
 namespace tsvpn {
+namespace {
+
+/** Shards that can be woken. Under the lock a handle is open, so that nobody signals one that is being closed. */
+struct Sleepers {
+  std::mutex lock;
+  std::unordered_set<uv_async_t*> handles;
+};
+
+Sleepers& sleepers() {
+  // Never destroyed, as the SA database.
+  static Sleepers* const all = new Sleepers;
+  return *all;
+}
+
+}  // namespace
+
+void wakeShards() {
+  std::lock_guard<std::mutex> guard(sleepers().lock);
+  for (uv_async_t* handle : sleepers().handles) uv_async_send(handle);
+}
 
 uint64_t bootTimeMs() {
   timespec t;
@@ -26,6 +48,14 @@ Shard::Shard(int tunFd, const UdpSocket* sockets, int count, OnEvent onEvent, vo
 }
 
 int Shard::start(uv_loop_t* loop) {
+  const int failed = uv_async_init(loop, &wake_, onWake);
+  if (failed != 0) return failed;
+  ++openHandles_;
+  wake_.data = this;
+  {
+    std::lock_guard<std::mutex> guard(sleepers().lock);
+    sleepers().handles.insert(&wake_);
+  }
   for (int i = -1; i < socketCount_; ++i) {
     uv_poll_t* handle = i < 0 ? &tunPoll_ : &udpPoll_[i];
     int error = uv_poll_init(loop, handle, i < 0 ? tunFd_ : sockets_[i].fd);
@@ -44,6 +74,13 @@ void Shard::onReady(uv_poll_t* handle, int status, int) {
   // libuv stops a handle on EPOLLERR and calls that EBADF, whatever it was. Serving has found out about a real failure;
   // a pending socket error is taken away here, and polling goes on.
   if (status < 0 && !shard.closing_) shard.resume(handle);
+}
+
+void Shard::onWake(uv_async_t* handle) {
+  Shard& shard = *static_cast<Shard*>(handle->data);
+  if (shard.closing_) return;
+  shard.outbound_.release();
+  shard.serve();
 }
 
 void Shard::resume(uv_poll_t* handle) {
@@ -115,9 +152,14 @@ void Shard::close(OnClosed onClosed, void* context) {
     onClosed(context);
     return;
   }
+  {
+    std::lock_guard<std::mutex> guard(sleepers().lock);
+    sleepers().handles.erase(&wake_);
+  }
   const int handles = openHandles_;
-  for (int i = 0; i < handles; ++i) {
-    uv_poll_t* handle = i == 0 ? &tunPoll_ : &udpPoll_[i - 1];
+  uv_close(reinterpret_cast<uv_handle_t*>(&wake_), onHandleClosed);
+  for (int i = 1; i < handles; ++i) {
+    uv_poll_t* handle = i == 1 ? &tunPoll_ : &udpPoll_[i - 2];
     uv_close(reinterpret_cast<uv_handle_t*>(handle), onHandleClosed);
   }
 }

@@ -27,6 +27,7 @@ class Shard {
   static constexpr int kRounds = 64;
 
   static void onReady(uv_poll_t* handle, int status, int events);
+  static void onWake(uv_async_t* handle);
   static void onHandleClosed(uv_handle_t* handle);
   void serve();
   void resume(uv_poll_t* handle);
@@ -46,11 +47,16 @@ class Shard {
   OnClosed onClosed_ = nullptr;
   void* closedContext_ = nullptr;
 
+  /** Of wakeShards; the first handle to be opened. */
+  uv_async_t wake_{};
   uv_poll_t tunPoll_{}, udpPoll_[kMaxSockets]{};
   int openHandles_ = 0;
   bool closing_ = false, tunFailed_ = false, udpFailed_ = false;
   const UdpSocket* waiting_ = nullptr;
 };
+
+/** From any thread: every shard sends what was held for policies that have an SA now. */
+void wakeShards();
 
 /** CLOCK_BOOTTIME in milliseconds: counts through a suspend, as SA lifetimes must. */
 uint64_t bootTimeMs();

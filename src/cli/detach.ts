@@ -81,7 +81,8 @@ function follow(child: ChildProcess, options: UpOptions): Promise<void> {
       const message = raw as ChildMessage
       if (message.kind === 'expect') {
         progress.expect(message.name, message.tunnels)
-        reporter = terminalReporter({ json, howToStop: `tsvpn down ${message.name} takes it down.` })
+        const howToStop = `tsvpn down ${message.name} takes it down.`
+        reporter = terminalReporter({ json, howToStop, onTraffic: message.onTraffic })
       } else if (message.kind === 'error') {
         settle()
         reject(toError(message.error))

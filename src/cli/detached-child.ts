@@ -1,5 +1,5 @@
 /** The daemon's side of `tsvpn up --detach`: what happens goes over an IPC channel to the command that waits (detach.ts). */
-import type { Config } from '../config/types.ts'
+import { type Config, startsOnTraffic } from '../config/types.ts'
 import type { DaemonEvent } from '../control/api.ts'
 import { type JsonError, tell } from './io.ts'
 import { UpView } from './render-up.ts'
@@ -10,7 +10,13 @@ export const DETACHED_VARIABLE = 'TSVPN_DETACHED'
 
 export type ChildMessage =
   /** Tunnels that are to come up by themselves, as `peer/tunnel`. */
-  | { readonly kind: 'expect'; readonly name: string; readonly tunnels: readonly string[] }
+  | {
+      readonly kind: 'expect'
+      readonly name: string
+      readonly tunnels: readonly string[]
+      /** Peers that traffic starts. */
+      readonly onTraffic: readonly string[]
+    }
   | { readonly kind: 'event'; readonly event: DaemonEvent }
   | { readonly kind: 'error'; readonly error: JsonError['error'] }
 
@@ -22,7 +28,8 @@ export function parentReporter(config: Config): Reporter {
   const tunnels = config.peers.flatMap((peer) =>
     peer.tunnels.filter((tunnel) => tunnel.start === 'up').map((tunnel) => `${peer.name}/${tunnel.name}`),
   )
-  void sendToParent({ kind: 'expect', name: config.interface.name, tunnels })
+  const onTraffic = config.peers.filter(startsOnTraffic).map((peer) => peer.name)
+  void sendToParent({ kind: 'expect', name: config.interface.name, tunnels, onTraffic })
   // The streams of this process are its log file: what happens after the command has gone stands there, with its date.
   const view = new UpView({ color: false, howToStop: '' })
   return (event) => {

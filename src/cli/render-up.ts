@@ -11,6 +11,8 @@ export interface UpViewOptions extends Style {
   readonly howToStop: string
   /** Peers that call us: after the start there is nothing to see until they do. */
   readonly awaited?: readonly string[]
+  /** Peers that the first packet to them starts. */
+  readonly onTraffic?: readonly string[]
 }
 
 /** Width of the text before the duration of a step. */
@@ -81,9 +83,12 @@ export class UpView {
   }
 
   #waiting(event: EventOf<'started'>): string[] {
-    const { awaited = [] } = this.#options
-    if (awaited.length === 0) return []
-    return [`${event.interface} waits for ${shortList(awaited)} to call.${this.#howToStop()}`]
+    const { awaited = [], onTraffic = [] } = this.#options
+    const waits = [
+      ...(awaited.length === 0 ? [] : [`waits for ${shortList(awaited)} to call`]),
+      ...(onTraffic.length === 0 ? [] : [`waits for traffic to ${shortList(onTraffic)}`]),
+    ]
+    return waits.length === 0 ? [] : [`${event.interface} ${waits.join(', and ')}.${this.#howToStop()}`]
   }
 
   /** Said once. */

@@ -1,7 +1,7 @@
 /** `tsvpn up`: loads the configuration, runs the daemon in this process, and tells what happens until it has ended. */
 import { loadConfig } from '../config/load.ts'
 import { resolveConfigPath } from '../config/paths.ts'
-import type { Config } from '../config/types.ts'
+import { type Config, startsOnTraffic } from '../config/types.ts'
 import type { DaemonEvent } from '../control/api.ts'
 import { createLogger } from '../io/logger.ts'
 import { isDetachedChild, parentReporter, sendToParent } from './detached-child.ts'
@@ -26,8 +26,9 @@ export async function up(file: string | undefined, options: UpOptions): Promise<
     try {
       const config = loadConfig(path)
       const awaited = config.peers.filter((peer) => peer.address.kind === 'any').map((peer) => peer.name)
+      const onTraffic = config.peers.filter(startsOnTraffic).map((peer) => peer.name)
       const { json = false } = options
-      await run(config, options, terminalReporter({ json, howToStop, awaited }, output), output.err)
+      await run(config, options, terminalReporter({ json, howToStop, awaited, onTraffic }, output), output.err)
     } finally {
       await output.flush(FLUSH_MS)
     }

@@ -20,6 +20,8 @@ import {
 /** Names stand in paths, tables and logs. */
 const NAME = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$/
 
+const START_ORDER: readonly ConfiguredTunnel['start'][] = ['up', 'on-traffic', 'wait']
+
 /** What every peer needs of the rest of the file. `undefined` sections were wrong; what depends on them is not judged. */
 export interface PeerContext {
   readonly source: Source
@@ -137,7 +139,7 @@ function buildTunnels(
     return tunnel === undefined ? [] : (buildTunnel(name, tunnel, peer, place.path, context) ?? [])
   })
   // The first of the list is the one that IKE_AUTH asks for.
-  return tunnels.toSorted((a, b) => Number(b.start === 'up') - Number(a.start === 'up'))
+  return tunnels.toSorted((a, b) => START_ORDER.indexOf(a.start) - START_ORDER.indexOf(b.start))
 }
 
 function buildTunnel(
@@ -161,8 +163,9 @@ function buildTunnel(
     return undefined
   }
   const answerOnly = peer?.address.kind === 'any'
-  if (answerOnly && tunnel.start === 'up') {
-    fault(context, [...path, 'start'], 'expected wait, found up: a peer with address any can only be answered')
+  if (answerOnly && tunnel.start !== undefined && tunnel.start !== 'wait') {
+    const message = `expected wait, found ${tunnel.start}: a peer with address any can only be answered`
+    fault(context, [...path, 'start'], message)
     return undefined
   }
   return {

@@ -87,7 +87,7 @@ export const tunnelSchema = (allowWeak: boolean) =>
     {
       local: l.listOf('CIDR such as 10.1.0.0/16', l.selector).optional(),
       remote: l.listOf('CIDR such as 10.1.0.0/16', l.selector),
-      start: l.leaf(start).optional(),
+      start: l.leaf(l.word(['up', 'on-traffic', 'wait'])).optional(),
       esp: z
         .strictObject(
           {
@@ -106,12 +106,6 @@ export const tunnelSchema = (allowWeak: boolean) =>
 
 function trueOrFalse(value: unknown): boolean | l.Wrong {
   return typeof value === 'boolean' ? value : l.expected('true or false')
-}
-
-function start(value: unknown): 'up' | 'wait' | l.Wrong {
-  return value === 'on-traffic'
-    ? new l.Wrong({ message: 'on-traffic is not supported by this version; use up or wait' })
-    : l.word(['up', 'wait'])(value)
 }
 
 /** Keys that the design has and this version has not: a clear word instead of "unknown key". */

@@ -37,8 +37,8 @@ export type PeerAddress =
   | { readonly kind: 'host'; readonly host: string; readonly port?: number }
 
 export interface ConfiguredTunnel extends TunnelConfig {
-  /** `up`: start it with the daemon and keep it up. `wait`: the peer starts it. */
-  readonly start: 'up' | 'wait'
+  /** `up`: start it with the daemon and keep it up. `on-traffic`: a packet starts it. `wait`: the peer starts it. */
+  readonly start: 'up' | 'on-traffic' | 'wait'
 }
 
 /** A peer of the configuration: add `remote` (the resolved address) and it is a `PeerConfig`. */
@@ -50,6 +50,10 @@ export interface ConfiguredPeer extends Omit<PeerConfig, 'remote' | 'tunnels'> {
   readonly localIdText: string
   readonly remoteIdText: string
 }
+
+/** Nothing of it comes up by itself, but a packet starts it. */
+export const startsOnTraffic = ({ tunnels }: ConfiguredPeer): boolean =>
+  tunnels.some(({ start }) => start === 'on-traffic') && !tunnels.some(({ start }) => start === 'up')
 
 /** Something that works but that the user should know. */
 export interface ConfigWarning {

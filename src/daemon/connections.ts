@@ -148,6 +148,15 @@ export class Connections {
     this.#driver.input('initiate', (endpoint, time) => endpoint.initiate(peer.name, time))
   }
 
+  /** Until its address is known there is nobody to call: the next packet asks again. */
+  #startTunnel(peer: string, tunnel: string): void {
+    const { addresses, peers } = this.#options
+    const remote = addresses.remoteOf(peer)
+    if (remote === undefined || this.#isClosing) return
+    if (!this.snapshot().some((sa) => sa.peer === peer)) peers.connecting(peer, remote, now())
+    this.#driver.input('startTunnel', (endpoint, time) => endpoint.startTunnel(peer, tunnel, time))
+  }
+
   #remoteFound(peer: ConfiguredPeer, remote: Path['remote'], isFirst: boolean): void {
     if (this.#isClosing) return
     const { host, addresses } = this.#options
@@ -188,7 +197,9 @@ export class Connections {
         return
       case 'ike-sa-closed':
         peers.handle(event, now())
-        if (event.retryAt !== undefined && event.peer !== undefined) void addresses.attemptFailed(event.peer)
+        // A peer that traffic starts is not tried again by itself, but next time perhaps elsewhere.
+        if (event.peer !== undefined && (event.retryAt !== undefined || event.failure.reason === 'no-response'))
+          void addresses.attemptFailed(event.peer)
         if (this.snapshot().length === 0) this.#onQuiet()
         return
       default:
@@ -235,6 +246,7 @@ export class Connections {
       }
       case 'acquire': {
         const tunnel = datapath.tunnelOfPolicy(event.policy)
+        if (tunnel?.onTraffic === true) this.#startTunnel(tunnel.peer, tunnel.tunnel)
         reporter.logger.log('debug', 'packet for a tunnel that is down', { peer: tunnel?.peer, tunnel: tunnel?.tunnel })
         return
       }

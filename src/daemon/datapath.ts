@@ -27,6 +27,8 @@ export interface TunnelSelectors {
   readonly tunnel: string
   readonly local: readonly TrafficSelector[]
   readonly remote: readonly TrafficSelector[]
+  /** Packets start it, and the first of them wait for it. */
+  readonly onTraffic?: boolean
 }
 
 /** A Child SA without its keys. */
@@ -99,7 +101,7 @@ export class Datapath {
   readonly #byPolicy = new Map<number, Slot>()
   readonly #byChild = new Map<number, { slot: Slot; sa: InstalledSa }>()
 
-  /** Sets a dropping policy for every tunnel. */
+  /** Sets a policy for every tunnel that drops, or holds what is to start it. */
   constructor(addon: SadbAddon, tunnels: readonly TunnelSelectors[]) {
     this.#addon = addon
     for (const [index, configured] of tunnels.entries()) {
@@ -248,6 +250,7 @@ export class Datapath {
       local: selectorsToNative(sa?.local ?? slot.configured.local),
       remote: selectorsToNative(sa?.remote ?? slot.configured.remote),
       outbound: sa?.id ?? null,
+      hold: slot.configured.onTraffic === true,
     })
   }
 }

@@ -2,7 +2,7 @@
  * What each peer is doing, told from the endpoint's events: states for `status`, sentences for `up`. Holds no SA and no
  * timer. Peer strings are made printable here, on their way out.
  */
-import type { ConfiguredPeer } from '../config/types.ts'
+import { type ConfiguredPeer, startsOnTraffic } from '../config/types.ts'
 import type { DaemonEvent, PeerState } from '../control/api.ts'
 import type { Instant } from '../env.ts'
 import type { Failure, IkeEvent } from '../ike/api.ts'
@@ -29,6 +29,8 @@ export interface PeerRecord {
 
 /** Ends of an IKE SA that nobody needs to be told as a failure. */
 const QUIET_ENDS: readonly Failure['reason'][] = ['replaced', 'local-delete']
+
+export const WAITS_FOR_TRAFFIC = 'waits for traffic (start: on-traffic)'
 
 export const formatEndpoint = (remote: Path['remote']): string =>
   remote.family === 6 ? `[${remote.address}]:${remote.port}` : `${remote.address}:${remote.port}`
@@ -232,5 +234,6 @@ export class Peers {
 function waitingReason(peer: ConfiguredPeer): string | undefined {
   if (peer.address.kind === 'any') return 'waits for the peer to call (address: any)'
   if (peer.tunnels.every((tunnel) => tunnel.start === 'wait')) return 'waits for the peer to call (start: wait)'
+  if (startsOnTraffic(peer)) return WAITS_FOR_TRAFFIC
   return undefined
 }

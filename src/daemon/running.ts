@@ -225,8 +225,8 @@ export class RunningDaemon implements Daemon {
     const datapath = new Datapath(
       addon,
       this.#config.peers.flatMap((peer) =>
-        peer.tunnels.map(({ name, localSelectors, remoteSelectors }) => {
-          return { peer: peer.name, tunnel: name, local: localSelectors, remote: remoteSelectors }
+        peer.tunnels.map(({ name, localSelectors: local, remoteSelectors: remote, start }) => {
+          return { peer: peer.name, tunnel: name, local, remote, onTraffic: start === 'on-traffic' }
         }),
       ),
     )

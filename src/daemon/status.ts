@@ -16,7 +16,7 @@ import type { SocketAddress } from '../sa/child-sa.ts'
 import { formatSelector } from '../sa/selector-text.ts'
 import type { TrafficSelector } from '../sa/traffic-selector.ts'
 import type { Datapath, Totals } from './datapath.ts'
-import type { PeerRecord, Peers } from './peers.ts'
+import { type PeerRecord, type Peers, WAITS_FOR_TRAFFIC } from './peers.ts'
 
 export interface StatusSources {
   readonly peers: Peers
@@ -89,9 +89,11 @@ function tunnelStatus(
   const peerState = peers.stateOf(record, sa !== undefined, now)
   const failure = record.tunnelReasons.get(name)
   // A tunnel fails alone only while its IKE SA lives; otherwise it is in its peer's state, for its peer's reason.
-  const downState =
-    peerState === 'terminating' ? 'down' : peerState !== 'up' ? peerState : failure === undefined ? 'down' : 'failed'
-  const downReason = peerState === 'up' ? failure : (record.reason ?? failure)
+  const idle =
+    configured?.start === 'on-traffic' ? ({ state: 'waiting', reason: WAITS_FOR_TRAFFIC } as const) : undefined
+  const aloneState = failure === undefined ? (idle?.state ?? 'down') : 'failed'
+  const downState = peerState === 'terminating' ? 'down' : peerState !== 'up' ? peerState : aloneState
+  const downReason = peerState === 'up' ? (failure ?? idle?.reason) : (record.reason ?? failure)
   return {
     name,
     state: sa !== undefined ? 'up' : downState,

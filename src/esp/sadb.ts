@@ -8,6 +8,7 @@ import type { EspSuite } from '../sa/child-sa.ts'
 import { DROP_REASONS, type DropReason } from '../sa/drop.ts'
 import { MIN_CHILD_SPI } from '../wire/esp.ts'
 import type { IpPacket } from '../wire/ip.ts'
+import { HeldPackets } from './held.ts'
 import { InboundSa, outboundMatch, type SelectorPair } from './inbound.ts'
 import { OutboundSa } from './outbound.ts'
 import { compareRanks, type Rank, rankFor } from './policy-rank.ts'
@@ -48,6 +49,8 @@ export interface Policy extends SelectorPair {
   readonly id: number
   /** Handle, or null: covered, but no SA is up. */
   readonly outbound: number | null
+  /** While no SA is up, packets wait instead of being dropped. */
+  readonly hold?: boolean
 }
 
 export interface SaCounters {
@@ -81,6 +84,8 @@ export class Sadb {
   readonly #outbound = new Map<number, OutboundEntry>()
   /** Oldest first. */
   readonly #policies = new Map<number, Policy>()
+  /** By policy; survives a change of the policy. */
+  readonly #held = new Map<number, HeldPackets>()
   readonly #drops = new BigUint64Array(DROP_REASONS.length)
 
   constructor(rng: Rng) {
@@ -121,9 +126,12 @@ export class Sadb {
   setPolicy(policy: Policy): void {
     this.#policies.delete(policy.id) // the replacement is the youngest
     this.#policies.set(policy.id, policy)
+    if (policy.hold !== true) this.#dropHeld(policy.id)
+    else if (!this.#held.has(policy.id)) this.#held.set(policy.id, new HeldPackets(() => this.drop('noSa')))
   }
 
   removePolicy(id: number): boolean {
+    this.#dropHeld(id)
     return this.#policies.delete(id)
   }
 
@@ -162,6 +170,23 @@ export class Sadb {
 
   outboundByHandle(handle: number): OutboundEntry | undefined {
     return this.#outbound.get(handle)
+  }
+
+  /** @returns where packets of this policy wait; undefined when they do not */
+  heldBy(policy: number): HeldPackets | undefined {
+    return this.#held.get(policy)
+  }
+
+  /** Policies that hold packets and have an SA to send them with. */
+  released(): Policy[] {
+    return [...this.#policies.values()].filter(
+      ({ id, outbound }) => this.#held.get(id)?.isEmpty === false && outbound !== null && this.#outbound.has(outbound),
+    )
+  }
+
+  #dropHeld(policy: number): void {
+    this.#held.get(policy)?.dropAll()
+    this.#held.delete(policy)
   }
 
   /**

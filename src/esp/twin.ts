@@ -4,6 +4,7 @@
  *
  *   outbound:  inner packet ─► parse ─► policy ─► SA ─► seal ─► datagram
  *                          malformedInner noPolicy noSa seqExhausted
+ *                                             └─ or held until release(), where the policy says so
  *   inbound:   datagram ─► ESP or not ─► SA by SPI ─► open (inbound.ts) ─► inner packet
  *                         malformedEsp   unknownSpi
  *
@@ -27,6 +28,8 @@ export interface EspDatagram extends Path {
 export type OutboundVerdict =
   | { readonly kind: 'transmit'; readonly datagram: EspDatagram }
   | { readonly kind: 'drop'; readonly reason: DropReason }
+  /** Waits for its SA: `release` sends it. */
+  | { readonly kind: 'hold' }
 
 export type InboundVerdict =
   | { readonly kind: 'deliver'; readonly inner: Uint8Array }
@@ -131,13 +134,29 @@ export class EspTwin {
     const entry = policy.outbound === null ? undefined : this.sadb.outboundByHandle(policy.outbound)
     if (entry === undefined) {
       this.#acquire(policy.id, now)
-      return this.#drop('noSa')
+      const held = this.sadb.heldBy(policy.id)
+      if (held === undefined) return this.#drop('noSa')
+      held.push(packet, now)
+      return { kind: 'hold' }
     }
     const data = entry.sa.seal(packet.subarray(0, view.totalLength), NEXT_HEADER_OF[view.version])
     if (data === undefined) return this.#drop('seqExhausted')
     entry.lastMs = now
     this.#tellSoftLimit(entry)
     return { kind: 'transmit', datagram: { data, ...datagramPath(entry.path) } }
+  }
+
+  /**
+   * To be called when a policy has got its SA, before the next packet. Each packet is offered again: the SA may cover less
+   * than the policy did.
+   * @returns what was held for it, in order
+   */
+  release(now: Instant): EspDatagram[] {
+    return this.sadb
+      .released()
+      .flatMap(({ id }) => this.sadb.heldBy(id)?.takeAll(now) ?? [])
+      .map((packet) => this.outbound(packet, now))
+      .flatMap((verdict) => (verdict.kind === 'transmit' ? [verdict.datagram] : []))
   }
 
   /** @param datagram as received: `remote` is its sender */

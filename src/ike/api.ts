@@ -215,6 +215,11 @@ export interface EndpointOptions {
 export interface IkeEndpointApi {
   /** Starts (or restarts at once) the IKE SA of a peer that has an address. */
   initiate(peer: string, now: Instant): void
+  /**
+   * Traffic waits for a tunnel that is down. Connects the peer when it has no IKE SA, once: an attempt that fails is not
+   * repeated, the next packet calls again.
+   */
+  startTunnel(peer: string, tunnel: string, now: Instant): void
   /** A name was resolved again. */
   setPeerRemote(peer: string, remote: Path['remote'], now: Instant): void
   /** Deletes every IKE SA of the peer and stops reconnecting. */
@@ -229,8 +234,6 @@ export interface IkeEndpointApi {
   handleDatagram(datagram: Datagram, now: Instant): void
   handleTimeout(now: Instant): void
   completeJob(id: number, result: CryptoJobResult, now: Instant): void
-  /** Makes the tunnel of a peer: a further Child SA, or the IKE SA first. */
-  startTunnel(peer: string, tunnel: string, now: Instant): void
   /** Rekeys one Child SA or one IKE SA now. @returns false when there is none of that id */
   rekeyChild(childId: number, now: Instant): boolean
   rekeyIke(ikeSaId: number, now: Instant): boolean

@@ -7,6 +7,7 @@ import { childrenOf } from './exchanges/children.ts'
 import { beginDelete } from './exchanges/informational.ts'
 import type { IkeSa } from './ike-sa.ts'
 import type { SaTable } from './sa-table.ts'
+import { sameSocket } from './uniqueness.ts'
 
 /**
  * Both sides began at once, so there are two IKE SAs: the one with the lower SPIi stays. Its initiator deletes the other,
@@ -19,16 +20,20 @@ export function settle(core: Core, sas: SaTable, sa: IkeSa, now: Instant): void 
   const live = sas.ofPeer(peer.name).filter((other) => other.hasChildren)
   const ours = live.filter(({ role }) => role === 'initiator')
   for (const other of live) {
-    const isBeaten = other.role === 'responder' && ours.some((own) => beats(own, other))
-    if (isBeaten) beginDelete(core, other, failures.replaced(peer), now)
+    if (ours.some((own) => beats(own, other))) beginDelete(core, other, failures.replaced(peer), now)
   }
   const established = sas.ofPeer(peer.name).filter((other) => other.state.name === 'established')
   for (const oldest of established.slice(0, Math.max(0, established.length - SAS_PER_PEER)))
     beginDelete(core, oldest, failures.replaced(peer), now)
 }
 
+/**
+ * Rekeying can make one side the initiator of both: then the younger stays. Two devices that share an identity have different
+ * addresses or ports; theirs are no duplicates.
+ */
 function beats(own: IkeSa, other: IkeSa): boolean {
-  return own.initiatorSpi < other.initiatorSpi && own.supersedes !== other.id
+  if (own === other || own.supersedes === other.id || !sameSocket(own.path.remote, other.path.remote)) return false
+  return other.role === 'responder' ? own.initiatorSpi < other.initiatorSpi : own.id > other.id
 }
 
 /** Reauthentication is through when each tunnel of the old IKE SA has a Child SA on the new one. */

@@ -104,7 +104,10 @@ export class IkeEndpoint implements IkeEndpointApi {
   startTunnel(peerName: string, tunnel: string, now: Instant): void {
     const isMade = commands.startTunnel(this.#core, this.#sas.ofPeer(peerName), tunnel, now)
     const peer = this.#peers.named(peerName)
-    if (!isMade && peer.remote !== undefined && !this.#isShutDown) connect(this.#core, this.#sas, peer, now)
+    if (isMade || peer.remote === undefined || this.#isShutDown) return
+    // IKE_AUTH asks for the first of the list.
+    const tunnels = peer.tunnels.toSorted((a, b) => Number(b.name === tunnel) - Number(a.name === tunnel))
+    connect(this.#core, this.#sas, { ...peer, tunnels }, now)
   }
 
   rekeyChild(childId: number, now: Instant): boolean {

@@ -93,6 +93,8 @@ export interface NativePolicy {
   readonly remote: readonly NativeSelector[]
   /** Outbound SA to use, or null: packets are dropped as `noSa` and `acquire` is raised, at most once a second. */
   readonly outbound: number | null
+  /** While no SA is up, hold the last 64 packets (256 KiB, 10 s) back, and send them as soon as there is one. */
+  readonly hold?: boolean
 }
 
 export interface SaCounters {

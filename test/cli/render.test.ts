@@ -35,6 +35,10 @@ describe('up', () => {
     const started: DaemonEvent = { kind: 'started', interface: 'tsvpn0', pid: 7, ms: 90 }
     const gateway = new UpView({ ...PLAIN, howToStop: 'Ctrl-C takes it down.', awaited: ['anna', 'ben'] })
     expect(gateway.lines(started)).toEqual(['tsvpn0 waits for anna, ben to call. Ctrl-C takes it down.'])
+    const both = new UpView({ ...PLAIN, howToStop: '', awaited: ['anna'], onTraffic: ['branch'] })
+    expect(both.lines(started)).toEqual(['tsvpn0 waits for anna to call, and waits for traffic to branch.'])
+    const idle = new UpView({ ...PLAIN, howToStop: 'Ctrl-C takes it down.', onTraffic: ['branch'] })
+    expect(idle.lines(started)).toEqual(['tsvpn0 waits for traffic to branch. Ctrl-C takes it down.'])
     expect(gateway.lines(peerUp).join()).not.toContain('Ctrl-C')
     expect(view().lines(started)).toEqual([])
   })

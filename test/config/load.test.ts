@@ -226,12 +226,12 @@ describe('a mistake is told with line, column, key, expected and found', () => {
       'office.yaml:9:7: peers.branch.tunnels.lan.remote: expected a list of CIDR such as 10.1.0.0/16, found nothing',
     ],
     [
-      file({ tunnel: 'remote: [10.2.0.0/16]\n        start: on-traffic' }),
-      'office.yaml:12:16: peers.branch.tunnels.lan.start: on-traffic is not supported by this version; use up or wait',
+      file({ tunnel: 'remote: [10.2.0.0/16]\n        start: on-traffic', address: 'any' }),
+      'office.yaml:12:16: peers.branch.tunnels.lan.start: expected wait, found on-traffic: a peer with address any can only be answered',
     ],
     [
       file({ tunnel: 'remote: [10.2.0.0/16]\n        start: yes' }),
-      'office.yaml:12:16: peers.branch.tunnels.lan.start: expected up or wait, found "yes"',
+      'office.yaml:12:16: peers.branch.tunnels.lan.start: expected up or on-traffic or wait, found "yes"',
     ],
     [
       file({ tunnel: 'remote: [10.2.0.0/16]\n        esp: { rekey: 1 }' }),

@@ -88,6 +88,21 @@ describe('policies', () => {
     expect(addon.policies.get(1)).toMatchObject({ outbound: null, remote: [selector('10.2.0.0/16')] })
   })
 
+  test('only a tunnel that starts on traffic lets packets wait', () => {
+    const addon = new FakeAddon()
+    const selectors = { local: [selector('10.1.0.0/16')], remote: [selector('10.2.0.0/16')] }
+    const tunnels = [false, true].map((onTraffic) => ({
+      peer: 'office',
+      tunnel: `${onTraffic}`,
+      ...selectors,
+      onTraffic,
+    }))
+    const datapath = new Datapath(addon, tunnels)
+    expect([...addon.policies.values()].map((policy) => policy.hold)).toEqual([false, true])
+    datapath.install(child(1, { tunnel: 'true' }))
+    expect(addon.policies.get(2)).toMatchObject({ outbound: 1, hold: true })
+  })
+
   test('inbound, outbound, then the policy; a new SA before the old one goes', () => {
     const { addon, datapath } = build()
     expect(datapath.install(child(1))).toBe(true)

@@ -19,11 +19,13 @@ class Script implements IkeEndpointApi {
   at: number | undefined
   onDatagram: (d: Datagram) => void = () => {}
   onTimeout: (now: number) => void = () => {}
+  startTunnel(): void {
+    this.log.push('startTunnel')
+  }
   initiate(): void {
     this.log.push('initiate')
   }
   setPeerRemote(): void {}
-  startTunnel(): void {}
   rekeyChild(): boolean {
     return false
   }

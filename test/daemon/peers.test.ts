@@ -85,6 +85,27 @@ const bringUp = () => {
   peers.tunnelUp(install, 'aes128gcm16', { local: ['a'], remote: ['b'] }, 125)
 }
 
+describe('a peer whose tunnels start on traffic', () => {
+  const [tunnel] = peer().tunnels
+  const onTraffic = (start: 'on-traffic' | 'wait' | 'up') => (tunnel === undefined ? [] : [{ ...tunnel, start }])
+
+  test('waits for it, before and after an attempt that failed', () => {
+    build(peer({ tunnels: [...onTraffic('on-traffic'), ...onTraffic('wait')] }))
+    expect(peers.stateOf(record(), false, 50)).toBe('waiting')
+    expect(record().reason).toBe('waits for traffic (start: on-traffic)')
+    peers.connecting('office', path.remote, 100)
+    expect(peers.stateOf(record(), false, 110)).toBe('connecting')
+    peers.handle(closed('no-response', 'nobody home'), 5000)
+    expect(peers.stateOf(record(), false, 5001)).toBe('waiting')
+    expect(record()).toMatchObject({ reason: 'waits for traffic (start: on-traffic)', lastError: 'nobody home' })
+  })
+
+  test('does not when another of them comes up by itself', () => {
+    build(peer({ tunnels: [...onTraffic('up'), ...onTraffic('on-traffic')] }))
+    expect(peers.stateOf(record(), false, 50)).toBe('down')
+  })
+})
+
 describe('an attempt', () => {
   test('that succeeds: connecting, up with its duration', () => {
     peers.connecting('office', path.remote, 100)

@@ -188,7 +188,7 @@ export function twinPair(options: PairOptions = {}): TwinPair {
 /** Sends one inner packet. @returns the datagram as the other side receives it; throws when it is dropped */
 export function send(twin: EspTwin, packet: Uint8Array, now = 0) {
   const verdict = twin.outbound(packet, now)
-  if (verdict.kind !== 'transmit') throw new Error(`dropped: ${verdict.reason}`)
+  if (verdict.kind !== 'transmit') throw new Error(`dropped: ${JSON.stringify(verdict)}`)
   const { data, local, remote } = verdict.datagram
   return { data, local: remote, remote: local }
 }

@@ -99,6 +99,76 @@ describe('outbound policy', () => {
     ])
   })
 
+  describe('that holds', () => {
+    const local = selectors('10.1.0.0/16')
+    const packets = (count: number) =>
+      Array.from({ length: count }, (_, i) => ipv4('10.1.0.1', '10.7.0.1', { payload: Uint8Array.of(i, i >> 8) }))
+    const policy = (outbound: number | null, remote = selectors('10.7.0.0/16')) => ({
+      id: 77,
+      local,
+      remote,
+      outbound,
+      hold: true,
+    })
+    function holding() {
+      const { left, right } = twinPair({ right: selectors('10.2.0.0/16', '10.7.0.0/16') })
+      // Its own policy covers the same.
+      expect(left.sadb.removePolicy(1)).toBe(true)
+      left.sadb.setPolicy(policy(null))
+      return { left, right }
+    }
+    const arrived = (right: EspTwin, datagrams: ReturnType<EspTwin['release']>) =>
+      datagrams.map(({ data, local, remote }) => received(right, { data, local: remote, remote: local }))
+
+    test('keeps its packets for the SA, in order, and asks for it', () => {
+      const { left, right } = holding()
+      const sent = packets(3)
+      expect(sent.map((packet) => dropped(left, packet))).toEqual(['hold', 'hold', 'hold'])
+      expect([left.pollEvent(), left.pollEvent()]).toEqual([{ type: 'acquire', policy: 77 }, undefined])
+      expect(left.release(1)).toEqual([])
+      left.sadb.setPolicy(policy(1))
+      expect(arrived(right, left.release(2))).toEqual(sent)
+      expect(left.release(3)).toEqual([])
+      expect(drops(left)).toEqual({})
+    })
+
+    test('keeps 64 of them, 256 KiB, and for ten seconds; the oldest go', () => {
+      const { left, right } = holding()
+      const sent = packets(70)
+      for (const packet of sent) dropped(left, packet)
+      expect(drops(left)).toEqual({ noSa: 6n })
+      left.sadb.setPolicy(policy(1))
+      expect(arrived(right, left.release(10_000))).toEqual(sent.slice(6))
+
+      left.sadb.setPolicy(policy(null))
+      for (let i = 0; i < 6; i++)
+        dropped(left, ipv4('10.1.0.1', '10.7.0.1', { payload: new Uint8Array(60_000) }), 20_000)
+      expect(drops(left)).toEqual({ noSa: 8n })
+      left.sadb.setPolicy(policy(1))
+      expect(left.release(30_001)).toEqual([])
+      expect(drops(left)).toEqual({ noSa: 12n })
+    })
+
+    test('drops what the SA does not cover, and all when it goes or holds no more', () => {
+      const { left, right } = holding()
+      const other = ipv4('10.1.0.1', '10.7.9.1')
+      const [first] = packets(1)
+      for (const packet of [other, ...packets(1)]) dropped(left, packet)
+      left.sadb.setPolicy(policy(1, selectors('10.7.0.0/24')))
+      expect(arrived(right, left.release(0))).toEqual([first])
+      expect(drops(left)).toEqual({ noPolicy: 1n })
+
+      left.sadb.setPolicy(policy(null))
+      for (const packet of packets(2)) dropped(left, packet)
+      left.sadb.setPolicy({ ...policy(null), hold: false })
+      expect(drops(left)).toEqual({ noPolicy: 1n, noSa: 2n })
+      left.sadb.setPolicy(policy(null))
+      for (const packet of packets(3)) dropped(left, packet)
+      left.sadb.removePolicy(77)
+      expect(drops(left)).toEqual({ noPolicy: 1n, noSa: 5n })
+    })
+  })
+
   test('ESP-03 the soft limit is told once, the hard limit drops', () => {
     const { left } = twinPair()
     const sa = childSas({ id: 9 }).left

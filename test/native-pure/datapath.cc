@@ -132,6 +132,25 @@ struct Lab {
     p.remote = to.address;
     return p;
   }
+  /** Policy `kPolicy` with room for packets to wait. @returns what setPolicy returns */
+  bool hold(bool up, const tsvpn::Selectors& remote) {
+    const tsvpn::Selectors any{{4, 0, 0, 0xffff, {0, 0}, {0, 0xffffffffu}}};
+    std::unique_ptr<tsvpn::Policy> p(new tsvpn::Policy{});
+    p->id = kPolicy;
+    p->local = any;
+    p->remote = remote;
+    p->hasOutbound = up;
+    p->outbound = kHandle;
+    p->held = std::make_unique<tsvpn::HeldPackets>();
+    return tsvpn::sadb().setPolicy(std::move(p));
+  }
+  /** Sizes of what comes out at the far end. */
+  std::vector<size_t> out() {
+    std::vector<size_t> lengths;
+    VnetHeader header;
+    for (Bytes packet; far.take(&header, &packet);) lengths.push_back(packet.size());
+    return lengths;
+  }
   void run() {
     for (bool more = true; more;) {
       more = outbound.batch(now);
@@ -248,8 +267,9 @@ void strangers(Random& random) {
     }
     const uint64_t before = allDrops();
     tsvpn::SocketAddress to = lab.to.address;
-    if (count > 1) CHECK(setsockopt(lab.elsewhere.udp.fd, SOL_UDP, UDP_SEGMENT, (const int[]){size}, sizeof(int)) == 0);
-    else setsockopt(lab.elsewhere.udp.fd, SOL_UDP, UDP_SEGMENT, (const int[]){0}, sizeof(int));
+    const int segment = count > 1 ? size : 0;
+    const bool set = setsockopt(lab.elsewhere.udp.fd, SOL_UDP, UDP_SEGMENT, &segment, sizeof segment) == 0;
+    CHECK(set || count == 1);
     CHECK(sendto(lab.elsewhere.udp.fd, all.data(), all.size(), 0, &to.base, sizeof to.v4) == static_cast<ssize_t>(all.size()));
     lab.run();
     CHECK(allDrops() - before == expected);
@@ -338,6 +358,86 @@ void fullQueue(Random& random) {
   CHECK(lab.received.count() == 1 && lab.received.at(0).type == ShardEvent::Type::endpointMoved);
 }
 
+/** A UDP packet of `payload` octets to 10.`net`.0.1; its size tells it apart. */
+Bytes numbered(Random& random, uint32_t payload, uint32_t net = 2) {
+  PacketShape shape;
+  shape.tcp = false;
+  shape.payload = payload;
+  Bytes p = makePacket(shape, random);
+  put32(p, 16, 0x0a000001u | net << 16);
+  finishPacket(p, 20, 17);
+  return p;
+}
+
+/** What came first to a policy without an SA is sent in its order once there is one; the bounds are kept. */
+void waits(Random& random) {
+  const tsvpn::Selectors all{{4, 0, 0, 0xffff, {0, 0}, {0, 0xffffffffu}}};
+  const tsvpn::Selectors net2{{4, 0, 0, 0xffff, {0, 0x0a020000u}, {0, 0x0a02ffffu}}};
+  Lab lab(random, false, 0);
+  CHECK(!lab.hold(false, all));
+  const size_t headers = numbered(random, 0).size();
+  const uint64_t before = allDrops(), noSa = drops(Drop::noSa);
+  const auto offerSizes = [&](uint32_t from, uint32_t to) {
+    for (uint32_t i = from; i < to; ++i) lab.near.give({}, numbered(random, 100 + i));
+  };
+
+  offerSizes(0, 20);
+  lab.run();
+  CHECK(lab.out().empty() && allDrops() == before);
+  CHECK(lab.sent.count() == 1 && lab.sent.at(0).type == ShardEvent::Type::acquire);
+  lab.sent.clear();
+  CHECK(lab.hold(true, all));  // without a word to the shard: the next packet goes behind those that wait
+  offerSizes(20, 21);
+  lab.run();
+  std::vector<size_t> lengths = lab.out();
+  CHECK(lengths.size() == 21);
+  for (size_t i = 0; i < lengths.size(); ++i) CHECK(lengths[i] == headers + 100 + i);
+  CHECK(allDrops() == before && !lab.hold(true, all));
+
+  // Too many: the oldest go. Woken, not followed by a packet.
+  CHECK(!lab.hold(false, all));
+  constexpr uint32_t kMany = tsvpn::HeldPackets::kMaxPackets + 10;
+  offerSizes(0, kMany);
+  lab.run();
+  CHECK(drops(Drop::noSa) - noSa == 10);
+  CHECK(lab.hold(true, all));
+  lab.outbound.release();
+  lab.run();
+  lengths = lab.out();
+  CHECK(lengths.size() == tsvpn::HeldPackets::kMaxPackets);
+  for (size_t i = 0; i < lengths.size(); ++i) CHECK(lengths[i] == headers + 110 + i);
+
+  // Too large together, and too old.
+  CHECK(!lab.hold(false, all));
+  for (int i = 0; i < 6; ++i) {
+    lab.near.give({}, numbered(random, 60000));
+    lab.run();
+  }
+  CHECK(drops(Drop::noSa) - noSa == 12);
+  lab.now += tsvpn::HeldPackets::kMaxAgeMs + 1;
+  CHECK(lab.hold(true, all));
+  lab.outbound.release();
+  lab.run();
+  CHECK(lab.out().empty() && drops(Drop::noSa) - noSa == 16);
+
+  // The SA covers less than the policy did.
+  CHECK(!lab.hold(false, all));
+  const uint64_t noPolicy = drops(Drop::noPolicy);
+  lab.near.give({}, numbered(random, 1, 3));
+  lab.near.give({}, numbered(random, 2, 2));
+  lab.run();
+  CHECK(lab.hold(true, net2));
+  lab.outbound.release();
+  lab.run();
+  CHECK(lab.out() == std::vector<size_t>{headers + 2} && drops(Drop::noPolicy) - noPolicy == 1);
+
+  // Gone with its policy.
+  CHECK(!lab.hold(false, all));
+  offerSizes(0, 3);
+  lab.run();
+  CHECK(tsvpn::sadb().removePolicy(kPolicy) && drops(Drop::noSa) - noSa == 19);
+}
+
 /** A read that is refused for ever (an epoll descriptor has none) ends as a failure, not as a loop. */
 void refusedRead() {
   const int fd = epoll_create1(0);
@@ -361,6 +461,7 @@ void runDatapath(Random random, double seconds) {
     lies(random);
     strangers(random);
     refusedSend(random);
+    waits(random);
   }
 }
 

@@ -189,6 +189,31 @@ describe.skipIf(missing.length > 0)('two shards', () => {
     })
   })
 
+  it('a policy that holds: what came before its SA is sent from a sleeping shard, and nothing is lost', async () => {
+    const suite = { encr: 20, encrKeyBits: 128, integ: 0, esn: true }
+    const a = new Agent(A, './static-gateway.mjs', gateway(1, 2, 4, 1438, suite, { trap: true, hold: true }))
+    const b = new Agent(B, './static-gateway.mjs', gateway(2, 1, 4, 1438, suite))
+    try {
+      await a.report()
+      await b.report()
+      const noSa = Number((await a.ask('drops')).noSa)
+      const ping = inA('ping', '-c', '5', '-i', '0.02', '-W', '5', '-q', '10.9.0.2')
+      while (a.events.length === 0) await a.ask('drops')
+      expect(a.events).toEqual([{ type: 'acquire', policy: 1 }])
+      // All five are on their way before the SA is there; nothing else wakes the shard afterwards.
+      const sent = async () => (await inA('cat', '/sys/class/net/tt0/statistics/tx_packets')).stdout
+      while (Number(await sent()) < 5) await a.ask('drops')
+      expect((await a.ask('counters')).outbound).toMatchObject({ packets: 0 })
+      expect(await a.ask('connect')).toEqual({ connected: true })
+      expect((await ping).stdout).toContain(' 5 received')
+      expect((await a.ask('drops')).noSa).toBe(noSa)
+      expect(await a.ask('stop')).toEqual({ stopped: true })
+    } finally {
+      a.kill()
+      b.kill()
+    }
+  })
+
   it('ESP-03 ESP-21 events: sequence limit, moved endpoint, trap policy', async () => {
     const suite = { encr: 20, encrKeyBits: 256, integ: 0, esn: false }
     // Three numbers are left of 2^32; the other side believes its peer on another port, and has no SA for its own traffic.

@@ -1,6 +1,6 @@
 // One end of a tunnel with static keys, without IKE: opens TUN and a UDP socket, starts a shard, installs both SAs.
 // Runs inside a network namespace as a child process of shard.test.ts and of the bench. Prints a line of JSON per
-// request on stdin: "counters", "drops", "cpu", "stop".
+// request on stdin: "counters", "drops", "cpu", "connect", "stop".
 import { execFileSync } from 'node:child_process'
 import { createInterface } from 'node:readline'
 
@@ -53,7 +53,8 @@ const known = { ...path, remotePort: config.knownPort ?? 4500 }
 const inner = { replayWindow: 4096, local: selectors, remote: selectors }
 native.addInbound({ ...keys(config.inboundSpi), ...inner, spi: config.inboundSpi, path: known })
 native.addOutbound({ ...keys(config.outboundSpi), handle: 1, spi: config.outboundSpi, path, sequence: BigInt(config.sequence ?? 0) })
-native.setPolicy({ id: 1, local: selectors, remote: selectors, outbound: config.trap ? null : 1 })
+const setPolicy = (outbound) => native.setPolicy({ id: 1, local: selectors, remote: selectors, outbound, hold: config.hold ?? false })
+setPolicy(config.trap ? null : 1)
 
 const shard = await startShard({
   tunFd: tun.fd,
@@ -68,6 +69,11 @@ for await (const line of createInterface({ input: process.stdin })) {
   if (line === 'drops') say(Object.fromEntries(native.dropReasons.map((name, i) => [name, native.dropCounters()[i]])))
   // Milliseconds of the whole process.
   if (line === 'cpu') say({ cpu: (process.cpuUsage().user + process.cpuUsage().system) / 1000 })
+  // What IKE does once a trap has called for it.
+  if (line === 'connect') {
+    setPolicy(1)
+    say({ connected: true })
+  }
   if (line === 'stop') break
 }
 await shard.stop()

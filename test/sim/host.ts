@@ -141,9 +141,8 @@ export class SimHost {
   /** @returns the ESP datagram, or the reason why none leaves */
   sendInner(packet: Uint8Array, now: Instant): Datagram | string {
     const verdict = this.esp.outbound(packet, now)
-    if (verdict.kind !== 'transmit') return verdict.reason
-    const bound = this.#bind(verdict.datagram)
-    return bound ?? 'address gone'
+    if (verdict.kind !== 'transmit') return verdict.kind === 'drop' ? verdict.reason : verdict.kind
+    return this.#bind(verdict.datagram) ?? 'address gone'
   }
 
   eventsOf<K extends IkeEvent['kind']>(kind: K): Extract<IkeEvent, { kind: K }>[] {

@@ -122,8 +122,9 @@ function settleSuccessor(
     core.timers.set(rival.sa.id, 'closeGrace', now + REDUNDANT_LIFE_MS)
   }
   inherit(core, sa, fresh, now)
-  armTasks(core, fresh, now)
   beginDelete(core, sa, failures.rekeyed(peer), now)
+  core.settled(fresh, now)
+  armTasks(core, fresh, now)
 }
 
 function handleRefusal(
@@ -259,6 +260,7 @@ export function confirmSuccessor(core: Core, fresh: IkeSa, now: Instant): void {
   old.creation?.privateKey.fill(0)
   old.creation = undefined
   inherit(core, old, fresh, now)
+  core.settled(fresh, now)
   armTasks(core, fresh, now)
 }
 
@@ -270,6 +272,7 @@ export function handOver(core: Core, old: IkeSa, now: Instant): boolean {
   old.creation = undefined
   if (heir?.state.name !== 'established') return false
   inherit(core, old, heir, now)
+  core.settled(heir, now)
   armTasks(core, heir, now)
   return childrenOf(old).size === 0
 }

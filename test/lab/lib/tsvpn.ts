@@ -24,7 +24,7 @@ export interface TsvpnSetup {
   readonly local: readonly string[]
   readonly remote: readonly string[]
   /** `wait` when the other side starts. */
-  readonly start?: 'up' | 'wait'
+  readonly start?: 'up' | 'on-traffic' | 'wait'
   readonly ike?: string
   readonly esp?: string
   readonly interfaceName?: string
