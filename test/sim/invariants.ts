@@ -29,23 +29,27 @@ function liveSas(host: SimHost, isLeft: boolean): string[] {
 export function expectAgreement({ left, right }: Pair): void {
   const [l, r] = [liveSas(left, true), liveSas(right, false)]
   expectThat(JSON.stringify(l) === JSON.stringify(r), `sides disagree: left has ${l.join('; ')}, right ${r.join('; ')}`)
-  for (const host of [left, right]) {
-    const listed = host.endpoint.snapshot().flatMap((ike) => ike.children.map((child) => child.id))
-    const installed = [...host.installed.keys()]
-    expectThat(
-      JSON.stringify(listed.sort()) === JSON.stringify(installed.sort()),
-      `${host.name} lists Child SAs ${listed.join()} and has installed ${installed.join()}`,
-    )
-  }
+  for (const host of [left, right]) expectInstalledAsListed(host)
+}
+
+export function expectInstalledAsListed(host: SimHost): void {
+  const listed = host.endpoint.snapshot().flatMap((ike) => ike.children.map((child) => child.id))
+  const installed = [...host.installed.keys()]
+  expectThat(
+    JSON.stringify(listed.sort()) === JSON.stringify(installed.sort()),
+    `${host.name} lists Child SAs ${listed.join()} and has installed ${installed.join()}`,
+  )
 }
 
 /** After shutdown: no SA, no timer, no job, nothing to send. */
 export function expectNothingLeft({ left, right }: Pair): void {
-  for (const host of [left, right]) {
-    expectThat(host.endpoint.snapshot().length === 0, `${host.name} still has IKE SAs`)
-    expectThat(host.installed.size === 0, `${host.name} still has Child SAs`)
-    expectThat(host.nextWake() === undefined, `${host.name} still waits for ${host.endpoint.pollTimeout()?.reason}`)
-  }
+  for (const host of [left, right]) expectEmpty(host)
+}
+
+export function expectEmpty(host: SimHost): void {
+  expectThat(host.endpoint.snapshot().length === 0, `${host.name} still has IKE SAs`)
+  expectThat(host.installed.size === 0, `${host.name} still has Child SAs`)
+  expectThat(host.nextWake() === undefined, `${host.name} still waits for ${host.endpoint.pollTimeout()?.reason}`)
 }
 
 /** No two different packets under one key with one IV, IKE and ESP; no key in two places. */
