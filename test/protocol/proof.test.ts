@@ -32,6 +32,11 @@ describe('a row is proven', () => {
     expect(provenBy(failed, passed('XA-01'))).toEqual([])
   })
 
+  test('not by a part of it, whose failure counts all the same', () => {
+    expect(provenBy(passed('towards XA-01 and XA-02'))).toEqual(['XA-02'])
+    expect(provenBy({ title: 'towards XA-01', outcome: 'failed' }, passed('XA-01'))).toEqual([])
+  })
+
   test('not by a longer number or word that contains its id', () => {
     expect(provenBy(passed('XA-011'), passed('YXA-01'), passed('XA-1'))).toEqual([])
   })
