@@ -4,8 +4,12 @@
  * one octet chooses state and suite, then come steps.
  */
 import type { Datagram } from '../../../src/ike/api.ts'
-import { EXCHANGE_TYPE } from '../../../src/wire/iana.ts'
-import type { IkeHeader } from '../../../src/wire/ike-types.ts'
+import { notify } from '../../../src/ike/payloads.ts'
+import { toWireProposals } from '../../../src/sa/negotiate.ts'
+import { DEFAULT_ESP_PROPOSALS, DEFAULT_IKE_PROPOSALS } from '../../../src/sa/proposal.ts'
+import { u32 } from '../../../src/wire/bytes.ts'
+import { EXCHANGE_TYPE, KE, NOTIFY, PROTOCOL, TS_TYPE } from '../../../src/wire/iana.ts'
+import type { IkeHeader, Payload, WireTrafficSelector } from '../../../src/wire/ike-types.ts'
 import { expectEmpty, expectInstalledAsListed, expectThat } from '../../sim/invariants.ts'
 import { carry, ikeIn, KeyRing } from '../../sim/key-ring.ts'
 import { LEFT, makePair, type Pair, RIGHT } from '../../sim/pair.ts'
@@ -14,6 +18,8 @@ import { sealOctets } from '../seal-octets.ts'
 import { Tape } from '../tape.ts'
 
 const MAX_STEPS = 16
+/** More than there are steps: the rest does nothing, until there are more. */
+const STEP_CODES = 16
 /** Datagrams that one datagram may bring forth: an answer, a Delete, and what timers had to send anyway. */
 const MAX_ANSWERS = 4
 const LIVENESS_MS = 3_000
@@ -71,9 +77,40 @@ function headerOf(tape: Tape, ring: KeyRing, victimBegins: boolean): IkeHeader |
   return { initiatorSpi, responderSpi, exchangeType, fromOriginalInitiator, isResponse: (how & 1) === 1, messageId }
 }
 
+const range = (octet: number): readonly WireTrafficSelector[] => [
+  {
+    type: TS_TYPE.TS_IPV4_ADDR_RANGE,
+    ipProtocol: 0,
+    startPort: 0,
+    endPort: 65_535,
+    startAddress: Uint8Array.of(10, octet, 0, 0),
+    endAddress: Uint8Array.of(10, octet, 255, 255),
+  },
+]
+
+/** What the step `plausible` says, of the SPIs that the peer and the victim receive on, and an octet of its own choice. */
+const WORDS: readonly ((spis: readonly Uint8Array[], octet: number) => Payload)[] = [
+  () => ({ type: 'Delete', protocol: PROTOCOL.IKE, spis: [] }),
+  (spis) => ({ type: 'Delete', protocol: PROTOCOL.ESP, spis: spis.slice(0, 1) }),
+  (spis) => ({ type: 'Delete', protocol: PROTOCOL.ESP, spis: [...spis, ...spis] }),
+  (spis) => ({ ...notify(NOTIFY.REKEY_SA), protocol: PROTOCOL.ESP, spi: spis[0] ?? u32(0) }),
+  (_, octet) => notify(octet),
+  (_, octet) => notify(16_384 + octet, new Uint8Array(octet & 15)),
+  (spis) => ({ type: 'SA', proposals: toWireProposals(DEFAULT_ESP_PROPOSALS, PROTOCOL.ESP, spis[0] ?? u32(0)) }),
+  (spis) => ({
+    type: 'SA',
+    proposals: toWireProposals(DEFAULT_IKE_PROPOSALS, PROTOCOL.IKE, new Uint8Array(8).fill(spis.length)),
+  }),
+  (_, octet) => ({ type: 'Nonce', data: new Uint8Array(16 + octet).fill(octet) }),
+  (_, octet) => ({ type: 'KE', method: KE.CURVE25519, data: new Uint8Array(32).fill(octet) }),
+  (_, octet) => ({ type: 'TSi', selectors: range(octet) }),
+  (_, octet) => ({ type: 'TSr', selectors: range(octet) }),
+  (_, octet) => ({ type: 'CP', cfgType: octet & 3, attributes: [{ type: 1, value: new Uint8Array(octet & 4) }] }),
+]
+
 type Step = (tape: Tape, stage: Stage, victimBegins: boolean) => Datagram | undefined
 
-/** Each reads what it needs, and says what to put before the victim. */
+/** Each reads what it needs, and says what to put before the victim. New ones go to the end, so that old scripts stay true. */
 const STEPS: readonly Step[] = [
   function raw(tape) {
     return datagramOf(tape, tape.blob())
@@ -124,6 +161,20 @@ const STEPS: readonly Step[] = [
     else for (const { inboundSpi } of right.installed.values()) moved(pair, inboundSpi, 1_000 + tape.u8())
     return undefined
   },
+  /** Payloads that make sense somewhere, with the SPIs that there are. */
+  function plausible(tape, { ring, pair }, victimBegins) {
+    const header = headerOf(tape, ring, victimBegins)
+    const [child] = pair.right.installed.values()
+    const spis = [child?.outboundSpi, child?.inboundSpi].map((spi) => u32(spi ?? tape.u8()))
+    const payloads = Array.from({ length: tape.u8() & 7 }, () => WORDS[tape.u8() % WORDS.length]?.(spis, tape.u8()))
+    const message =
+      header &&
+      ring.seal(
+        header,
+        payloads.filter((payload) => payload !== undefined),
+      )
+    return message && carry(datagramOf(tape, message), message)
+  },
 ]
 
 /** The sender's datagram as the receiver sees it. */
@@ -138,7 +189,7 @@ function play(victimBegins: boolean, input: Uint8Array, timed: Timed): void {
   const stage = setUp(victimBegins, tape.u8())
   const { left, right, world, net } = stage.pair
   for (let i = 0; i < MAX_STEPS && !tape.isOver; i++) {
-    const datagram = STEPS[tape.u8() % STEPS.length]?.(tape, stage, victimBegins)
+    const datagram = STEPS[tape.u8() % STEP_CODES]?.(tape, stage, victimBegins)
     world.drain()
     if (datagram === undefined) continue
     timed(() => right.receive(datagram, world.now))
