@@ -74,7 +74,7 @@ function cpuMs(): number {
   return (user + system) / 1_000
 }
 
-/** @param isDone asked before each batch with the number of inputs so far */
+/** @param isDone asked now and then, for the first time after the seeds, with the number of inputs so far */
 export function fuzz(
   target: Target,
   seeds: readonly Uint8Array[],
@@ -107,6 +107,7 @@ export function fuzz(
       if (coverage.peekNew()) {
         // Which of them was it? Each again, alone.
         for (const input of batch) {
+          if (isDone(inputs)) break
           coverage.skip()
           judge(target, input)
           if (!coverage.sawNew()) continue

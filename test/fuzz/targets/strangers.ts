@@ -138,7 +138,7 @@ export const strangers: Target = {
   name: 'strangers',
   watches: /\/src\/(ike|sa|wire)\//,
   maxLength: 2_048,
-  batch: 24,
+  batch: 8,
   run(input, timed) {
     const crowd = new Crowd()
     crowd.act(new Tape(input), timed)
