@@ -1,8 +1,10 @@
 /** Two projects: `unit` runs in parallel; `lab` builds network namespaces, so its files run one after the other, after unit. */
 import { defineConfig } from 'vitest/config'
+import ProofReporter from './test/protocol/reporter.ts'
 
 export default defineConfig({
   test: {
+    reporters: ['default', new ProofReporter()],
     projects: [
       {
         test: {

@@ -9,40 +9,12 @@ import { notify } from '../../src/ike/payloads.ts'
 import { EXCHANGE_TYPE, NOTIFY, PROTOCOL } from '../../src/wire/iana.ts'
 import { encodeIkeMessage } from '../../src/wire/ike-message.ts'
 import type { IkeHeader, Payload, Transform } from '../../src/wire/ike-types.ts'
+import { mutate } from '../fuzz/mutate.ts'
 import type { SimHost } from '../sim/host.ts'
 import { carry, ikeIn, KeyRing } from '../sim/key-ring.ts'
 import { connect, isUp, LEFT, makePair, type Pair, RIGHT, trafficFlows } from '../sim/pair.ts'
 import { SeededRng } from '../sim/seeded-rng.ts'
 import { deliver, initRequest } from './messages.ts'
-
-/** Up to three wounds: bits, octets that lengths like to be, cut, doubled, spliced with another message. */
-function mutate(octets: Uint8Array, other: Uint8Array, rng: SeededRng): Uint8Array {
-  const at = (length: number) => Math.floor(rng.next() * length)
-  let data = octets.slice()
-  for (let wounds = 1 + at(3); wounds > 0; wounds--) {
-    const i = at(data.length)
-    switch (at(6)) {
-      case 0:
-        data[i] = (data[i] ?? 0) ^ (1 << at(8))
-        break
-      case 1:
-        data[i] = [0, 1, 3, 4, 7, 8, 0x7f, 0x80, 0xff][at(9)] ?? 0
-        break
-      case 2:
-        data = data.slice(0, i)
-        break
-      case 3:
-        data = Uint8Array.from([...data.subarray(0, i), ...data.subarray(at(i + 1))])
-        break
-      case 4:
-        data = Uint8Array.from([...data.subarray(0, i), ...other.subarray(at(other.length))])
-        break
-      default:
-        data.set(rng.bytes(Math.min(4, data.length - i)), i)
-    }
-  }
-  return data
-}
 
 /** The length field is what most wounds break first: with it right, they reach further in. */
 function withLength(datagram: Datagram, data: Uint8Array): Uint8Array {

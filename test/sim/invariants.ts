@@ -46,11 +46,13 @@ export function expectConsistency(host: SimHost): void {
 
 /** After shutdown: no SA, no timer, no job, nothing to send. */
 export function expectNothingLeft({ left, right }: Pair): void {
-  for (const host of [left, right]) {
-    expectThat(host.endpoint.snapshot().length === 0, `${host.name} still has IKE SAs`)
-    expectThat(host.installed.size === 0, `${host.name} still has Child SAs`)
-    expectThat(host.nextWake() === undefined, `${host.name} still waits for ${host.endpoint.pollTimeout()?.reason}`)
-  }
+  for (const host of [left, right]) expectEmpty(host)
+}
+
+export function expectEmpty(host: SimHost): void {
+  expectThat(host.endpoint.snapshot().length === 0, `${host.name} still has IKE SAs`)
+  expectThat(host.installed.size === 0, `${host.name} still has Child SAs`)
+  expectThat(host.nextWake() === undefined, `${host.name} still waits for ${host.endpoint.pollTimeout()?.reason}`)
 }
 
 /** What the wire shows: fed with every datagram as it is sent, and throws at the one that breaks a rule. */

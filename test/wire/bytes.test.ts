@@ -110,7 +110,7 @@ describe('helpers', () => {
     ['01', '0100', -1],
     ['0102', '0102', 0],
     ['', '00', -1],
-  ])('V2-035 %s before %s', (a, b, sign) => {
+  ])('towards V2-035 %s before %s', (a, b, sign) => {
     expect(Math.sign(compareBytes(fromHex(a), fromHex(b)))).toBe(sign)
   })
 

@@ -255,7 +255,7 @@ describe('encrypted payloads', () => {
     ['total 0', '00010000', 'syntax'],
     ['both 0', '00000000', 'syntax'],
     ['number above total', '00030002', 'syntax'],
-    ['FR-14 more than 64 fragments', '00010041', 'limit'],
+    ['towards FR-14 more than 64 fragments', '00010041', 'limit'],
     ['no room for the numbers', '000100', 'truncated'],
   ])('FR-07 %s is refused', (_, hex, kind) => {
     const message = withFirst(encodeIkeMessage(auth, []), PAYLOAD_TYPE.SKF, false, fromHex(hex))

@@ -127,7 +127,7 @@ test.each<Row>([
   row('without Child SA and without a reason', IKE_AUTH, 'response', 'IDr', 'AUTH'),
   row('with IDi', IKE_AUTH, 'response', 'IDi', 'AUTH', 'SA', 'TSi', 'TSr'),
   row('without Nonce', CREATE_CHILD_SA, 'request', 'SA', 'TSi', 'TSr'),
-  row('V2-034 IKE rekey without KE', CREATE_CHILD_SA, 'request', 'SA', 'Nonce'),
+  row('towards V2-034 IKE rekey without KE', CREATE_CHILD_SA, 'request', 'SA', 'Nonce'),
   row('with one TS', CREATE_CHILD_SA, 'request', 'SA', 'Nonce', 'KE', 'TSi'),
   row('with AUTH', CREATE_CHILD_SA, 'request', 'SA', 'Nonce', 'TSi', 'TSr', 'AUTH'),
   row('of notifies only', CREATE_CHILD_SA, 'request', 'Notify'),
@@ -135,8 +135,8 @@ test.each<Row>([
   row('with AUTH', INFORMATIONAL, 'response', 'AUTH'),
   row('with two KE', IKE_INTERMEDIATE, 'request', 'KE', 'KE'),
   row('without a link', IKE_FOLLOWUP_KE, 'request', 'KE'),
-  row('RES-02 with KE', IKE_SESSION_RESUME, 'request', 'Nonce', 'Notify', 'KE'),
-  row('RES-02 without a ticket', IKE_SESSION_RESUME, 'request', 'Nonce'),
+  row('towards RES-02 with KE', IKE_SESSION_RESUME, 'request', 'Nonce', 'Notify', 'KE'),
+  row('towards RES-02 without a ticket', IKE_SESSION_RESUME, 'request', 'Nonce'),
 ])('$name $payloads ($why) is refused', ({ exchange, isResponse, where, payloads }) => {
   const fault = checkPayloads(exchange, isResponse, list(...payloads), where)
   expect(fault).toMatchObject({ kind: 'illegalPayload' })

@@ -216,7 +216,7 @@ describe('V2-076 notifies', () => {
   const hex = (type: number, octets: number) => `0000${type.toString(16).padStart(4, '0')}${zeros(octets)}`
   test.each([
     ['V2-024 COOKIE', NOTIFY.COOKIE, [1, 64], [0, 65]],
-    ['MOB-08 COOKIE2', NOTIFY.COOKIE2, [8, 64], [7, 65]],
+    ['towards MOB-08 COOKIE2', NOTIFY.COOKIE2, [8, 64], [7, 65]],
     ['V2-031 INVALID_KE_PAYLOAD', NOTIFY.INVALID_KE_PAYLOAD, [2], [0, 1, 3]],
     ['V2-010 SET_WINDOW_SIZE', NOTIFY.SET_WINDOW_SIZE, [4], [0, 3, 5]],
     ['SIG-01 SIGNATURE_HASH_ALGORITHMS', NOTIFY.SIGNATURE_HASH_ALGORITHMS, [2, 10], [0, 3]],
