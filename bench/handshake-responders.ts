@@ -33,8 +33,8 @@ export const startTsvpn: StartResponder = async (host, cast) => {
     peers: Object.fromEntries(peers),
   }
   tsvpn.write('peer.yaml', stringify(document))
-  const options = process.env.BENCH_NODE_OPTIONS
-  const { pid } = await tsvpn.start(options ? { env: { NODE_OPTIONS: options } } : {})
+  // Flags for node itself, such as --cpu-prof, which NODE_OPTIONS does not take.
+  const { pid } = await tsvpn.start({ wrap: ['sh', '-c', 'exec "$0" $BENCH_NODE_FLAGS "$@"'] })
   return pid
 }
 
