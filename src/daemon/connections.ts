@@ -6,7 +6,10 @@ import type { ConfiguredPeer } from '../config/types.ts'
 import type { RekeyKind, SasAccepted } from '../control/api.ts'
 import { TsvpnError } from '../errors.ts'
 import type { IkeEndpointApi, IkeEvent, IkeSaSnapshot } from '../ike/api.ts'
+
 import { bootOffset, now } from '../io/clock.ts'
+import type { EspOverhead } from '../io/mtu.ts'
+
 import type { ShardEvent } from '../io/native.ts'
 import type { DatagramSink, UdpSockets } from '../io/udp.ts'
 import type { ChildSa, Path } from '../sa/child-sa.ts'
@@ -33,8 +36,15 @@ export interface ConnectionsOptions extends NetworkContext {
 
 export class Connections {
   readonly #options: ConnectionsOptions
-  readonly #driver: Driver
-  #suspendWatch: SuspendWatch | undefined
+  readonly #driver: Driver;
+  <<<<<<<
+  HEAD
+  #suspendWatch: SuspendWatch | undefined;
+  =======
+  /** Ways to look at, with the latest suite of each. */
+  readonly #mtuDemands = new Map<string, EspOverhead>()
+  #isAdaptingMtu = false
+>>>>>>> c6bfb0d847945a1dc637973d817ab2d099cc80b5
   #isClosing = false
   #onQuiet: () => void = () => {}
 
@@ -219,19 +229,38 @@ export class Connections {
     void this.#adaptMtu(sa)
   }
 
-  /** The suite or the way may leave less room than was thought at the start. The MTU is never raised while running. */
+  /**
+   * The suite or the way may leave less room than was thought at the start. The MTU is never raised while running. Asking
+   * for a way starts a process: whoever comes up while one runs shares the next.
+   */
   async #adaptMtu({ suite, path }: Pick<ChildSa, 'suite' | 'path'>): Promise<void> {
-    const { host, reporter } = this.#options
+    const { reporter } = this.#options
+    this.#mtuDemands.set(path.remote.address, suiteOverhead(suite))
+    if (this.#isAdaptingMtu) return
+    this.#isAdaptingMtu = true
     try {
-      const { address } = path.remote
-      const overhead = suiteOverhead(suite)
-      const pathMtu = (await host.paths([address])).get(address)?.mtu
-      const mtu = host.mtuFor([{ address, pathMtu, overhead }], overhead)
-      if (mtu >= host.tun.mtu || this.#isClosing) return
-      await host.tun.setMtu(mtu)
-      reporter.logger.log('info', 'mtu lowered', { mtu, peer: address })
+      while (this.#mtuDemands.size > 0 && !this.#isClosing) await this.#adaptMtuTo(this.#takeMtuDemands())
     } catch (error) {
       reporter.logger.log('warn', 'mtu not adapted', { error: messageOf(error) })
+    } finally {
+      this.#isAdaptingMtu = false
+    }
+  }
+
+  #takeMtuDemands(): [string, EspOverhead][] {
+    const demands = [...this.#mtuDemands]
+    this.#mtuDemands.clear()
+    return demands
+  }
+
+  async #adaptMtuTo(demands: readonly [string, EspOverhead][]): Promise<void> {
+    const { host, reporter } = this.#options
+    const paths = await host.paths(demands.map(([address]) => address))
+    for (const [address, overhead] of demands) {
+      const mtu = host.mtuFor([{ address, pathMtu: paths.get(address)?.mtu, overhead }], overhead)
+      if (mtu >= host.tun.mtu || this.#isClosing) continue
+      await host.tun.setMtu(mtu)
+      reporter.logger.log('info', 'mtu lowered', { mtu, peer: address })
     }
   }
 

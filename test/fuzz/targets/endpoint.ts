@@ -10,7 +10,7 @@ import { DEFAULT_ESP_PROPOSALS, DEFAULT_IKE_PROPOSALS } from '../../../src/sa/pr
 import { u32 } from '../../../src/wire/bytes.ts'
 import { EXCHANGE_TYPE, KE, NOTIFY, PROTOCOL, TS_TYPE } from '../../../src/wire/iana.ts'
 import type { IkeHeader, Payload, WireTrafficSelector } from '../../../src/wire/ike-types.ts'
-import { expectEmpty, expectConsistency, expectThat } from '../../sim/invariants.ts'
+import { expectConsistency, expectEmpty, expectThat } from '../../sim/invariants.ts'
 import { carry, ikeIn, KeyRing } from '../../sim/key-ring.ts'
 import { LEFT, makePair, type Pair, RIGHT } from '../../sim/pair.ts'
 import type { Target, Timed } from '../engine.ts'

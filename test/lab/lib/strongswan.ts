@@ -13,12 +13,12 @@ export const CHARON = '/usr/lib/ipsec/charon'
 export const STRONGSWAN_TOOLS = [CHARON, 'swanctl', '/usr/lib/ipsec/plugins/libstrongswan-kernel-libipsec.so']
 
 /** Debian's order, the fast AES first; but kernel-libipsec before kernel-netlink: the first that offers IPsec takes it. */
-const PLUGINS =
+export const PLUGINS =
   'aesni aes sha1 sha2 random nonce x509 constraints pubkey pkcs1 pem openssl pkcs8 gmp curve25519 chapoly hmac kdf gcm ' +
   'kernel-libipsec kernel-netlink socket-default vici updown'
 
 /** swanctl complains about each one that is not there. */
-const CREDENTIAL_FOLDERS =
+export const CREDENTIAL_FOLDERS =
   'private rsa ecdsa bliss pkcs8 pkcs12 pubkey x509 x509ca x509aa x509ac x509crl x509ocsp'.split(' ')
 
 export type StrongswanAuth =
