@@ -36,15 +36,11 @@ export interface ConnectionsOptions extends NetworkContext {
 
 export class Connections {
   readonly #options: ConnectionsOptions
-  readonly #driver: Driver;
-  <<<<<<<
-  HEAD
-  #suspendWatch: SuspendWatch | undefined;
-  =======
+  readonly #driver: Driver
+  #suspendWatch: SuspendWatch | undefined
   /** Ways to look at, with the latest suite of each. */
   readonly #mtuDemands = new Map<string, EspOverhead>()
   #isAdaptingMtu = false
->>>>>>> c6bfb0d847945a1dc637973d817ab2d099cc80b5
   #isClosing = false
   #onQuiet: () => void = () => {}
 

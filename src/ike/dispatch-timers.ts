@@ -2,7 +2,6 @@
 import type { Instant } from '../env.ts'
 import { checkLifetimes } from './ageing.ts'
 import type { TimerName } from './api.ts'
-import { RETRANSMIT_MAX_MS } from './constants.ts'
 import type { Core } from './core.ts'
 import { failures } from './describe.ts'
 import { childrenOf, onLinger } from './exchanges/children.ts'
@@ -11,6 +10,7 @@ import { runTasks } from './exchanges/run-tasks.ts'
 import type { IkeSa } from './ike-sa.ts'
 import { sendKeepalive } from './keepalive.ts'
 import { retransmit } from './messaging.ts'
+import { retransmitDelay } from './window.ts'
 
 export function onTimer(core: Core, sa: IkeSa, name: TimerName, now: Instant): void {
   switch (name) {
@@ -70,7 +70,10 @@ function lastSign(core: Core, sa: IkeSa): Instant {
 
 /** RFC 7296 §2.4: a fresh packet on a Child SA proves that the peer lives, though it left our request unanswered so far. */
 function provesLife(core: Core, sa: IkeSa, now: Instant): boolean {
-  return sa.state.name === 'established' && lastSign(core, sa) > now - RETRANSMIT_MAX_MS
+  const { outstanding } = sa.requests
+  if (sa.state.name !== 'established' || outstanding === undefined) return false
+  const sentAt = now - retransmitDelay(outstanding.sends, outstanding.isUrgent)
+  return lastSign(core, sa) > sentAt
 }
 
 /** We waited long enough: for the answer to our Delete, for the peer's of a redundant IKE SA, for a better answer than an error. */
