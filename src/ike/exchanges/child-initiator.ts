@@ -183,6 +183,7 @@ function complete(
   const carries = isBeaten ? 'later' : 'now'
   const child = installChild(core, sa, peer, protection, secrets, agreed, spis, now, carries)
   secrets.sharedSecret?.fill(0)
+  creation.privateKey.fill(0)
   sa.creation = undefined
   addChild(core, sa, child, now)
   const old = oldChild(sa, creation)

@@ -68,7 +68,10 @@ export function temporaryDelay(core: Core): number {
   return TEMPORARY_FAILURE_MS * (1 + random / 255)
 }
 
-/** The public value of a key exchange that may be slow, or undefined where there is none. */
+/**
+ * The public value of a key exchange that may be slow, or undefined where there is none. It works on a copy of the key: an
+ * attempt may end, and wipe its own, before the result is there.
+ */
 export function withPublic(
   core: Core,
   method: number | undefined,
@@ -77,7 +80,11 @@ export function withPublic(
   then: (publicKey: Uint8Array | undefined, at: number) => void,
 ): void {
   if (method === undefined) return then(undefined, now)
-  core.jobs.run({ kind: 'ke-public', method, privateKey }, now, then)
+  const own = privateKey.slice()
+  core.jobs.run({ kind: 'ke-public', method, privateKey: own }, now, (publicKey, at) => {
+    own.fill(0)
+    then(publicKey, at)
+  })
 }
 
 /** g^ir, or undefined where there is no key exchange; `isLost` when the computation failed or the value is invalid. */
@@ -90,7 +97,9 @@ export function withShared(
   then: (sharedSecret: Uint8Array | undefined, isLost: boolean, at: number) => void,
 ): void {
   if (method === undefined || peerPublic === undefined) return then(undefined, method !== undefined, now)
-  core.jobs.run({ kind: 'ke-shared', method, privateKey, peerPublic }, now, (shared, at) => {
+  const own = privateKey.slice()
+  core.jobs.run({ kind: 'ke-shared', method, privateKey: own, peerPublic }, now, (shared, at) => {
+    own.fill(0)
     privateKey.fill(0)
     then(shared, shared === undefined, at)
   })
