@@ -17,7 +17,6 @@ import type {
   IkeEndpointApi,
   IkeEvent,
   IkeSaSnapshot,
-  PeerConfig,
   TimerName,
 } from './api.ts'
 import { AuthBudget } from './auth-budget.ts'
