@@ -60,7 +60,7 @@ export function dropChild(core: Core, sa: IkeSa, child: LiveChild, now: Instant)
 
 /** A tunnel that is meant to be up gets another Child SA; at once, unless this one was short-lived. */
 export function keepTunnelUp(core: Core, sa: IkeSa, gone: LiveChild, now: Instant): void {
-  if (gone.phase === 'redundant' || !isWanted(core, sa, gone.config) || isServed(sa, gone.sa.tunnel)) return
+  if (!isWanted(core, sa, gone.config) || isServed(sa, gone.sa.tunnel)) return
   const wait = now - gone.installedAt < SHORT_LIFE_MS ? RECONNECT_FIRST_MS : 0
   schedule(core, sa, { kind: 'create-child', tunnel: gone.sa.tunnel }, now, wait)
 }
@@ -83,8 +83,10 @@ export function makeFurtherTunnels(core: Core, sa: IkeSa, now: Instant, refused?
       )
 }
 
+/** A Child SA that is about to go, be it redundant, does not count: with it the tunnel would be down. */
 export function isServed(sa: IkeSa, tunnel: string): boolean {
-  return [...childrenOf(sa).values()].some((child) => child.sa.tunnel === tunnel && child.phase !== 'deleting')
+  const isGoing = ({ phase }: LiveChild): boolean => phase === 'deleting' || phase === 'redundant'
+  return [...childrenOf(sa).values()].some((child) => child.sa.tunnel === tunnel && !isGoing(child))
 }
 
 function isWanted(core: Core, sa: IkeSa, tunnel: LiveChild['config']): boolean {
