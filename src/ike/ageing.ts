@@ -14,14 +14,14 @@ export function armLifetime(core: Core, sa: IkeSa, now: Instant): void {
   const watched = children.some(hasVolumeLimit) ? now + USAGE_INTERVAL_MS : Number.POSITIVE_INFINITY
   const limits = [sa.lifetime, ...children.filter(isRunning).map((child) => child.lifetime)]
   const ends = limits.flatMap(({ softAt, hardAt }) => (softAt > now ? [softAt, hardAt] : [hardAt]))
-  const next = Math.min(watched, sa.reauthenticateAt, ...ends)
+  const next = Math.min(watched, sa.reauthenticateAt, sa.endsAt, ...ends)
   if (Number.isFinite(next)) core.timers.set(sa.id, 'lifetime', Math.max(next, now))
   else core.timers.stop(sa.id, 'lifetime')
 }
 
 export function checkLifetimes(core: Core, sa: IkeSa, now: Instant): LifetimeVerdict {
   if (sa.state.name !== 'established') return 'ok'
-  if (sa.lifetime.hardAt <= now) return 'expired'
+  if (Math.min(sa.lifetime.hardAt, sa.endsAt) <= now) return 'expired'
   for (const child of sa.state.children.values()) checkChild(core, sa, child, now)
   if (sa.lifetime.softAt <= now && sa.successor === undefined && sa.heirOf === undefined) {
     sa.lifetime = { ...sa.lifetime, softAt: now + REKEY_RETRY_MS }

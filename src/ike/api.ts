@@ -222,6 +222,11 @@ export interface IkeEndpointApi {
   startTunnel(peer: string, tunnel: string, now: Instant): void
   /** A name was resolved again. */
   setPeerRemote(peer: string, remote: Path['remote'], now: Instant): void
+  /**
+   * The configuration has changed: these are all peers from now on. Only what differs is touched (peer-update.ts). A new
+   * peer is not called before `initiate`.
+   */
+  updatePeers(peers: readonly PeerConfig[], now: Instant): void
   /** Deletes every IKE SA of the peer and stops reconnecting. */
   terminate(peer: string, now: Instant): void
   /** Deletes all; `pollEvent` reports `ike-sa-closed` for each as its Delete was answered or given up (closeGrace, 1 s). */

@@ -1,4 +1,5 @@
 /** Our own CREATE_CHILD_SA request in progress, and who wins when the peer asks for the same at the same time. */
+import type { SuiteProposal } from '../sa/proposal.ts'
 import type { TunnelConfig } from './api.ts'
 import type { IkeSa } from './ike-sa.ts'
 
@@ -17,6 +18,8 @@ export interface ChildCreation extends Common {
   readonly inboundSpi: number
   /** Id of the Child SA that this one replaces; undefined for a further one. */
   readonly rekeys: number | undefined
+  /** Outdated Child SAs of the tunnel go when this one stands. */
+  readonly isReplacement: boolean
   /** What the peer made while we waited: a Child SA that replaces the same one. */
   rival?: Rival & { readonly childId: number }
 }
@@ -24,6 +27,8 @@ export interface ChildCreation extends Common {
 export interface IkeCreation extends Common {
   readonly kind: 'ike'
   readonly newSpi: bigint
+  /** As they were offered: the configuration may change before the answer. */
+  readonly suites: readonly SuiteProposal[]
   rival?: Rival & { readonly sa: IkeSa }
 }
 

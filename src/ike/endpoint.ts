@@ -17,6 +17,7 @@ import type {
   IkeEndpointApi,
   IkeEvent,
   IkeSaSnapshot,
+  PeerConfig,
   TimerName,
 } from './api.ts'
 import { AuthBudget } from './auth-budget.ts'
@@ -40,6 +41,7 @@ import { lifetimeFrom } from './lifetime.ts'
 import { hint, probe, spiOfInvalidEsp } from './liveness.ts'
 import { repeatResponse } from './messaging.ts'
 import { PeerTable } from './peer-table.ts'
+import { followPeer, updatePeers } from './peer-update.ts'
 import { ReportLimiter } from './rate-limit.ts'
 import { Reconnects } from './reconnect.ts'
 import { SaTable } from './sa-table.ts'
@@ -93,6 +95,11 @@ export class IkeEndpoint implements IkeEndpointApi {
 
   setPeerRemote(peerName: string, remote: SocketAddress, _now: Instant): void {
     this.#peers.setRemote(peerName, remote)
+  }
+
+  updatePeers(peers: readonly PeerConfig[], now: Instant): void {
+    const [core, sas, reconnects] = [this.#core, this.#sas, this.#reconnects]
+    if (!this.#isShutDown) updatePeers({ core, sas, peers: this.#peers, reconnects }, peers, now)
   }
 
   terminate(peerName: string, now: Instant): void {
@@ -269,7 +276,8 @@ export class IkeEndpoint implements IkeEndpointApi {
       adopt: (sa) => this.#sas.adopt(sa),
       moveChildren: (from, to) => this.#sas.moveChildren(from, to),
       reauthenticate: (sa, now) => {
-        if (!this.#isShutDown) reauthenticate(this.#core, this.#sas, sa, now)
+        const peer = sa.peer && this.#peers.find(sa.peer.name)
+        if (!this.#isShutDown && peer !== undefined) reauthenticate(this.#core, this.#sas, sa, peer, now)
       },
       findPeer: (remoteId, localId, from) => this.#peers.identified(remoteId, localId, from),
       isPeerAt: (remote) => this.#peers.isPeerAt(remote),
@@ -292,8 +300,9 @@ export class IkeEndpoint implements IkeEndpointApi {
   }
 
   #established(sa: IkeSa, now: Instant): void {
-    const { peer } = sa
+    const peer = sa.peer && this.#peers.find(sa.peer.name)
     if (peer === undefined) return
+    followPeer(this.#core, sa, peer, now)
     sa.lastHeard = now
     this.#halfOpen.authenticated(sa)
     this.#timers.stop(sa.id, 'halfOpenExpiry')

@@ -53,13 +53,16 @@ export type ChildPhase = 'live' | 'rekeying' | 'replaced' | 'deleting' | 'redund
 
 export interface LiveChild {
   readonly sa: Pick<ChildSa, 'id' | 'tunnel' | 'inboundSpi' | 'outboundSpi' | 'localSelectors' | 'remoteSelectors'>
-  readonly config: TunnelConfig
+  /** Follows a changed configuration. */
+  config: TunnelConfig
   readonly suite: string
   readonly installedAt: Instant
   /** Ours in the exchange that made it. */
   readonly exchangeRole: Role
   phase: ChildPhase
   lifetime: Lifetime
+  /** Its selectors come from an earlier configuration: another one is to take its place. Handed on when it is rekeyed. */
+  isOutdated?: boolean
   /** Id of the Child SA that takes over; set once it exists. */
   replacedBy?: number
 }
@@ -135,6 +138,8 @@ export class IkeSa {
   lifetime: Lifetime = NO_LIMIT
   /** When we authenticate anew on an IKE SA beside this one (RFC 4478). */
   reauthenticateAt: Instant = Number.POSITIVE_INFINITY
+  /** Its proof of identity is not that of the configuration any more: the latest time at which it ends. */
+  endsAt: Instant = Number.POSITIVE_INFINITY
   /** The peer rekeyed this IKE SA into that one, and has not shown yet that it knows our answer. */
   successor: IkeSa | undefined
   /** The other end of `successor`. */

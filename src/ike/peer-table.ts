@@ -10,9 +10,15 @@ export class PeerTable {
   readonly #byIdentity = new Map<string, string[]>()
   readonly #byAddress = new Map<string, Set<string>>()
   /** Each distinct IKE proposal of all peers once, in the order of the configuration. */
-  readonly #suites: readonly SuiteProposal[]
+  #suites: readonly SuiteProposal[] = []
 
   constructor(peers: readonly PeerConfig[]) {
+    this.replaceAll(peers)
+  }
+
+  /** A changed configuration: these are the peers from now on. */
+  replaceAll(peers: readonly PeerConfig[]): void {
+    for (const index of [this.#byName, this.#byIdentity, this.#byAddress]) index.clear()
     const suites = new Map<string, SuiteProposal>()
     for (const peer of peers) {
       this.#byName.set(peer.name, peer)
@@ -25,6 +31,14 @@ export class PeerTable {
       }
     }
     this.#suites = [...suites.values()]
+  }
+
+  get all(): readonly PeerConfig[] {
+    return [...this.#byName.values()]
+  }
+
+  find(name: string): PeerConfig | undefined {
+    return this.#byName.get(name)
   }
 
   /** @throws RangeError for a name that is not in the configuration */

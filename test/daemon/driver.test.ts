@@ -36,6 +36,7 @@ class Script implements IkeEndpointApi {
     return false
   }
   handleSoftLimit(): void {}
+  updatePeers(): void {}
   terminate(): void {}
   shutdown(): void {}
   resumed(): void {}

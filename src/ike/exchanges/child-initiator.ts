@@ -16,7 +16,7 @@ import { failures } from '../describe.ts'
 import type { IkeSa, LiveChild } from '../ike-sa.ts'
 import { sendRequest } from '../messaging.ts'
 import { errorNotify, find } from '../payloads.ts'
-import { armTasks, schedule } from '../tasks.ts'
+import { armTasks, schedule, type TaskGoal } from '../tasks.ts'
 import { type AgreedChild, installChild, selectorPayload, selectorsOf, spiNumber, spiOctets } from './child.ts'
 import { addChild, childrenOf, dropChild, isServed, replace, useChild } from './children.ts'
 import {
@@ -28,6 +28,7 @@ import {
   withPublic,
   withShared,
 } from './create-child.ts'
+import { isAllowed } from './reconcile.ts'
 
 /** @param old the Child SA that the new one replaces. @returns false when there is nothing to do */
 export function beginChild(
@@ -40,11 +41,24 @@ export function beginChild(
   if (old === undefined ? isServed(sa, tunnel.name) : old.phase !== 'live') return false
   if (old !== undefined) old.phase = 'rekeying'
   const [method] = methodsOf(tunnel.espProposals)
-  startAttempt(core, sa, { tunnel, rekeys: old?.sa.id, method, retries: 0 }, now)
+  startAttempt(core, sa, { tunnel, rekeys: old?.sa.id, isReplacement: false, method, retries: 0 }, now)
   return true
 }
 
-type Plan = Pick<ChildCreation, 'tunnel' | 'rekeys' | 'method' | 'retries' | 'rival'>
+/** A Child SA with the selectors of the configuration, made beside an outdated one, which goes when the new one stands. */
+export function beginReplacement(core: Core, sa: IkeSa, tunnel: TunnelConfig, now: Instant): void {
+  if (outdated(sa, tunnel.name).length === 0) return
+  const [method] = methodsOf(tunnel.espProposals)
+  startAttempt(core, sa, { tunnel, rekeys: undefined, isReplacement: true, method, retries: 0 }, now)
+}
+
+function outdated(sa: IkeSa, tunnel: string): LiveChild[] {
+  const isMeant = (child: LiveChild) =>
+    child.sa.tunnel === tunnel && child.isOutdated === true && child.phase === 'live'
+  return [...childrenOf(sa).values()].filter(isMeant)
+}
+
+type Plan = Pick<ChildCreation, 'tunnel' | 'rekeys' | 'isReplacement' | 'method' | 'retries' | 'rival'>
 
 function startAttempt(core: Core, sa: IkeSa, plan: Plan, now: Instant): void {
   const { method } = plan
@@ -185,20 +199,19 @@ function complete(
   secrets.sharedSecret?.fill(0)
   creation.privateKey.fill(0)
   sa.creation = undefined
-  addChild(core, sa, child, now)
   const old = oldChild(sa, creation)
+  child.isOutdated = old?.isOutdated === true
+  addChild(core, sa, child, now)
+  const rekeyed = old === undefined ? [] : [old]
+  const predecessors = creation.isReplacement ? outdated(sa, creation.tunnel.name) : rekeyed
+  // What the peer rekeys goes by the peer's Delete; what we were to rekey or replace goes by ours.
+  const deletedByUs = isBeaten ? [child, ...(creation.isReplacement ? predecessors : [])] : predecessors
   if (isBeaten) {
     child.phase = 'redundant'
     if (old === undefined) useChild(core, sa, rival)
-    else replace(old, rival)
-    schedule(core, sa, { kind: 'delete-child', childId: child.sa.id }, now)
-  } else {
-    if (rival !== undefined) rival.phase = 'redundant'
-    if (old !== undefined) {
-      replace(old, child)
-      schedule(core, sa, { kind: 'delete-child', childId: old.sa.id }, now)
-    }
-  }
+  } else if (rival !== undefined) rival.phase = 'redundant'
+  for (const predecessor of predecessors) replace(predecessor, isBeaten ? rival : child)
+  for (const gone of deletedByUs) schedule(core, sa, { kind: 'delete-child', childId: gone.sa.id }, now)
   core.settled(sa, now)
   armTasks(core, sa, now)
 }
@@ -221,15 +234,11 @@ function handleRefusal(
       const isOffered = methodsOf(tunnel.espProposals).includes(method)
       if (!isOffered || creation.retries >= INIT_RETRIES || method === creation.method) break
       creation.privateKey.fill(0)
-      const { rekeys, retries, rival } = creation
-      return startAttempt(core, sa, { tunnel, rekeys, method, retries: retries + 1, ...(rival && { rival }) }, now)
+      return startAttempt(core, sa, { ...planOf(creation), method, retries: creation.retries + 1 }, now)
     }
     case NOTIFY.TEMPORARY_FAILURE: {
       giveUp(core, sa, creation, now)
-      const goal = old
-        ? ({ kind: 'rekey-child', childId: old.sa.id } as const)
-        : ({ kind: 'create-child', tunnel: tunnel.name } as const)
-      if (old === undefined || old.phase === 'live') schedule(core, sa, goal, now, temporaryDelay(core))
+      if (old === undefined || old.phase === 'live') schedule(core, sa, goalOf(creation), now, temporaryDelay(core))
       return
     }
     case NOTIFY.CHILD_SA_NOT_FOUND:
@@ -254,7 +263,20 @@ function fail(core: Core, sa: IkeSa, creation: ChildCreation, failure: Failure, 
     return
   }
   core.emit({ kind: 'tunnel-failed', peer: peer.name, tunnel: tunnel.name, failure })
-  schedule(core, sa, { kind: 'create-child', tunnel: tunnel.name }, now, TUNNEL_RETRY_MS)
+  // The old Child SA stays only where the configuration still allows all of it.
+  for (const child of creation.isReplacement ? outdated(sa, tunnel.name) : [])
+    if (!isAllowed(child, tunnel)) schedule(core, sa, { kind: 'delete-child', childId: child.sa.id }, now)
+  schedule(core, sa, goalOf(creation), now, TUNNEL_RETRY_MS)
+}
+
+/** What an attempt was for, to be tried again. */
+function goalOf({ rekeys, isReplacement, tunnel }: ChildCreation): TaskGoal {
+  if (rekeys !== undefined) return { kind: 'rekey-child', childId: rekeys }
+  return { kind: isReplacement ? 'replace-child' : 'create-child', tunnel: tunnel.name }
+}
+
+function planOf({ tunnel, rekeys, isReplacement, method, retries, rival }: ChildCreation): Plan {
+  return { tunnel, rekeys, isReplacement, method, retries, ...(rival && { rival }) }
 }
 
 /** Our attempt is over; what the peer made meanwhile stands. */

@@ -6,16 +6,16 @@ import type { Instant } from '../../env.ts'
 import { transformOf } from '../../sa/negotiate.ts'
 import { NOTIFY, PROTOCOL, TRANSFORM_TYPE } from '../../wire/iana.ts'
 import type { IkeMessage, Payload } from '../../wire/ike-types.ts'
-import { CHILDREN_PER_SA, CONFIRMED_AFTER_MS, NONCE_LENGTH } from '../constants.ts'
+import { CHILDREN_PER_SA, CONFIRMED_AFTER_MS, NONCE_LENGTH, TAKE_OVER_MS } from '../constants.ts'
 import type { Core } from '../core.ts'
 import { lowestNonce } from '../creation.ts'
 import { failures } from '../describe.ts'
 import type { IkeSa, LiveChild } from '../ike-sa.ts'
 import { sendResponse } from '../messaging.ts'
 import { find, notification, notify } from '../payloads.ts'
-import { armTasks } from '../tasks.ts'
+import { armTasks, schedule } from '../tasks.ts'
 import { type AgreedChild, answerChild, installChild, selectorPayload, spiNumber, spiOctets } from './child.ts'
-import { addChild, childrenOf, heirOf, replace } from './children.ts'
+import { addChild, childrenOf, heirOf, overlaps, replace } from './children.ts'
 import {
   generatePrivate,
   judgeKe,
@@ -142,12 +142,24 @@ function finish(
   const spis = { exchangeRole: 'responder', inboundSpi, outboundSpi: spiNumber(selected.spi) } as const
   const secrets = { nonceI, nonceR, ...(sharedSecret && { sharedSecret }) }
   const replaced = old && childrenOf(sa).get(old.sa.id)
-  const carries = replaced === undefined ? 'now' : 'later'
+  // One that carries the tunnel goes on until the peer, which has made another, deletes it.
+  const isStanding =
+    replaced === undefined &&
+    [...childrenOf(sa).values()].some(
+      (other) =>
+        other.phase === 'live' &&
+        other.sa.tunnel === agreed.tunnel.name &&
+        overlaps(other, { localSelectors: selectors.local, remoteSelectors: selectors.remote }),
+    )
+  const carries = replaced === undefined && !isStanding ? 'now' : 'later'
   const child = installChild(core, sa, peer, protection, secrets, agreed, spis, now, carries)
   sharedSecret?.fill(0)
+  child.isOutdated = replaced?.isOutdated === true
   addChild(core, sa, child, now)
+  if (isStanding) schedule(core, sa, { kind: 'use-child', childId: child.sa.id }, now, TAKE_OVER_MS)
   const { creation } = sa
-  const isRival = creation?.kind === 'child' && creation.rekeys === replaced?.sa.id && creation.tunnel === agreed.tunnel
+  const isRival =
+    creation?.kind === 'child' && creation.rekeys === replaced?.sa.id && creation.tunnel.name === agreed.tunnel.name
   if (isRival) {
     creation.rival = { childId: child.sa.id, lowestNonce: lowestNonce(nonceI, nonceR) }
   } else if (replaced !== undefined) replace(replaced, child)

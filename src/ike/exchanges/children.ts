@@ -3,12 +3,14 @@
  * §1.4.1). An SA that was replaced keeps receiving until its Delete and a moment longer; what is sent moves before that.
  */
 import type { Instant } from '../../env.ts'
+import { intersect, type TrafficSelector } from '../../sa/traffic-selector.ts'
 import { armLifetime } from '../ageing.ts'
 import { LINGER_MS, RECONNECT_FIRST_MS, SHORT_LIFE_MS, TUNNEL_RETRY_MS } from '../constants.ts'
 import type { Core } from '../core.ts'
 import type { IkeSa, LiveChild } from '../ike-sa.ts'
 import { schedule } from '../tasks.ts'
 import { removeChild } from './child.ts'
+import { reconcileChild } from './reconcile.ts'
 
 export function childrenOf(sa: IkeSa): Map<number, LiveChild> {
   return sa.state.name === 'established' ? sa.state.children : new Map()
@@ -17,6 +19,8 @@ export function childrenOf(sa: IkeSa): Map<number, LiveChild> {
 export function addChild(core: Core, sa: IkeSa, child: LiveChild, now: Instant): void {
   childrenOf(sa).set(child.sa.id, child)
   armLifetime(core, sa, now)
+  // Its exchange may have begun under another configuration.
+  reconcileChild(core, sa, child, now)
 }
 
 /** `old` is on its way out; traffic moves when the peer is known to receive on `heir`. */
@@ -30,6 +34,23 @@ export function heirOf(sa: IkeSa, child: LiveChild): LiveChild | undefined {
   return child.replacedBy === undefined ? undefined : childrenOf(sa).get(child.replacedBy)
 }
 
+/** Another one of the same tunnel, made without a word about this one: the peer's selectors have changed. */
+export function standInFor(sa: IkeSa, child: LiveChild): LiveChild | undefined {
+  const isLive = ({ phase }: LiveChild): boolean => phase === 'live' || phase === 'rekeying'
+  return [...childrenOf(sa).values()].findLast(
+    (other) => other !== child && other.sa.tunnel === child.sa.tunnel && isLive(other) && overlaps(child, other.sa),
+  )
+}
+
+/** @returns true when packets of the one may take the other */
+export function overlaps({ sa }: LiveChild, other: Selectors): boolean {
+  const meet = (a: readonly TrafficSelector[], b: readonly TrafficSelector[]): boolean =>
+    a.some((ts) => b.some((ts2) => intersect(ts, ts2) !== undefined))
+  return meet(sa.localSelectors, other.localSelectors) && meet(sa.remoteSelectors, other.remoteSelectors)
+}
+
+type Selectors = Pick<LiveChild['sa'], 'localSelectors' | 'remoteSelectors'>
+
 export function useChild(core: Core, sa: IkeSa, child: LiveChild): void {
   const { peer } = sa
   if (peer === undefined) return
@@ -40,7 +61,7 @@ export function useChild(core: Core, sa: IkeSa, child: LiveChild): void {
 export function dropChild(core: Core, sa: IkeSa, child: LiveChild, now: Instant): void {
   if (sa.state.name !== 'established') return
   const { children, peer } = sa.state
-  const heir = heirOf(sa, child)
+  const heir = heirOf(sa, child) ?? standInFor(sa, child)
   children.delete(child.sa.id)
   for (const other of children.values()) {
     // What it was to replace goes on alone.
@@ -138,6 +159,7 @@ export function inherit(core: Core, from: IkeSa, to: IkeSa, now: Instant): void 
   to.supersedes = from.supersedes
   to.unconfirmed = from.unconfirmed
   to.reauthenticateAt = from.reauthenticateAt
+  to.endsAt = from.endsAt
   armLinger(core, to)
   armLifetime(core, to, now)
 }

@@ -7,8 +7,8 @@ import type { IkeSa } from '../ike-sa.ts'
 import { sendRequest } from '../messaging.ts'
 import { armTasks, type TaskGoal, takeTask } from '../tasks.ts'
 import { spiOctets } from './child.ts'
-import { beginChild } from './child-initiator.ts'
-import { childrenOf } from './children.ts'
+import { beginChild, beginReplacement } from './child-initiator.ts'
+import { childrenOf, useChild } from './children.ts'
 import { beginIkeRekey } from './rekey-ike.ts'
 
 export function runTasks(core: Core, sa: IkeSa, now: Instant): void {
@@ -25,7 +25,7 @@ export function runTasks(core: Core, sa: IkeSa, now: Instant): void {
  * about nothing (CHILD_SA_NOT_FOUND), and when the answer gets through after all, it stands alone there.
  */
 function isKnown(core: Core, sa: IkeSa, goal: TaskGoal, now: Instant): boolean {
-  if (!('childId' in goal) || sa.unconfirmed !== goal.childId) return true
+  if (!('childId' in goal) || goal.kind === 'use-child' || sa.unconfirmed !== goal.childId) return true
   const child = childrenOf(sa).get(goal.childId)
   if (child === undefined || core.options.lastInbound?.(goal.childId) !== undefined) return true
   return now - child.installedAt >= CONFIRMED_AFTER_MS
@@ -45,6 +45,11 @@ function begin(core: Core, sa: IkeSa, goal: TaskGoal, now: Instant): void {
       if (child !== undefined) beginChild(core, sa, child.config, child, now)
       return
     }
+    case 'replace-child': {
+      const tunnel = peer.tunnels.find(({ name }) => name === goal.tunnel)
+      if (tunnel !== undefined) beginReplacement(core, sa, tunnel, now)
+      return
+    }
     case 'delete-child': {
       const child = childrenOf(sa).get(goal.childId)
       if (child === undefined || child.phase === 'deleting') return
@@ -56,6 +61,11 @@ function begin(core: Core, sa: IkeSa, goal: TaskGoal, now: Instant): void {
       return sendDeleteChild(core, sa, goal.inboundSpi, now)
     case 'rekey-ike':
       beginIkeRekey(core, sa, now)
+      return
+    case 'use-child': {
+      const child = childrenOf(sa).get(goal.childId)
+      if (child?.phase === 'live') useChild(core, sa, child)
+    }
   }
 }
 
