@@ -73,7 +73,7 @@ export class Connections {
   /** Calls the peers that are to be up, and those whose names resolve later. */
   begin(): void {
     const { config, addresses } = this.#options
-    for (const peer of config.peers) {
+    for (const peer of config().peers) {
       const remote = addresses.remoteOf(peer.name)
       if (remote === undefined) continue
       this.#driver.input('setPeerRemote', (endpoint, time) => endpoint.setPeerRemote(peer.name, remote, time))
@@ -81,6 +81,22 @@ export class Connections {
     }
     addresses.begin((peer, remote, isFirst) => this.#remoteFound(peer, remote, isFirst))
     this.#suspendWatch = new SuspendWatch({ now, bootOffset, onResume: (ms) => this.#resumed(ms) })
+  }
+
+  /** The configuration has changed. @param before the peers until now */
+  update(before: readonly ConfiguredPeer[]): void {
+    if (this.#isClosing) return
+    const { config, addresses } = this.#options
+    const { peers } = config()
+    const resolved = peers.map((peer) => ({ ...peer, remote: addresses.remoteOf(peer.name) }))
+    this.#driver.input('updatePeers', (endpoint, time) => endpoint.updatePeers(resolved, time))
+    for (const peer of peers) {
+      const remote = addresses.remoteOf(peer.name)
+      const wasUp = before.some((old) => old.name === peer.name && isKeptUp(old))
+      if (remote === undefined || wasUp || !isKeptUp(peer)) continue
+      this.#initiate(peer, remote)
+      for (const { name, start } of peer.tunnels) if (start === 'up') this.#startTunnel(peer.name, name)
+    }
   }
 
   readonly onDatagram: DatagramSink = (data, family, localAddress, localPort, remoteAddress, remotePort) => {
@@ -117,7 +133,7 @@ export class Connections {
   }
 
   #named(peer: string | undefined): string[] {
-    const names = this.#options.config.peers.map(({ name }) => name)
+    const names = this.#options.config().peers.map(({ name }) => name)
     if (peer === undefined) return names
     if (names.includes(peer)) return [peer]
     throw new TsvpnError('TSVPN_CONTROL', `no peer is called ${peer}`, { hint: `known: ${names.join(', ')}` })
@@ -149,8 +165,8 @@ export class Connections {
   }
 
   #initiate(peer: ConfiguredPeer, remote: Path['remote']): void {
-    if (!peer.tunnels.some((tunnel) => tunnel.start === 'up')) return
-    this.#options.peers.connecting(peer.name, remote, now())
+    if (!isKeptUp(peer)) return
+    if (!this.snapshot().some((sa) => sa.peer === peer.name)) this.#options.peers.connecting(peer.name, remote, now())
     this.#driver.input('initiate', (endpoint, time) => endpoint.initiate(peer.name, time))
   }
 
@@ -284,3 +300,5 @@ export class Connections {
     }
   }
 }
+
+const isKeptUp = ({ tunnels }: ConfiguredPeer): boolean => tunnels.some(({ start }) => start === 'up')

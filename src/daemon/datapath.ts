@@ -3,6 +3,7 @@
  * start to end; while no Child SA serves it, its packets are dropped. A new Child SA is installed before the policy moves
  * to it, and the old one goes later: nothing is lost between.
  */
+import type { ConfiguredPeer } from '../config/types.ts'
 import type { IkeEvent } from '../ike/api.ts'
 import type { NativeAddon, NativePath, NativeSelector, SaCounters } from '../io/native.ts'
 import type { ChildSa, Path } from '../sa/child-sa.ts'
@@ -63,11 +64,20 @@ const add = (total: Totals, more: SaCounters | undefined): Totals =>
 /** Zero means that there was no packet yet. */
 const msOrNever = (counters: SaCounters | undefined): number | undefined => counters?.lastMs || undefined
 
+export const tunnelsOf = (peers: readonly ConfiguredPeer[]): TunnelSelectors[] =>
+  peers.flatMap((peer) =>
+    peer.tunnels.map(({ name, localSelectors: local, remoteSelectors: remote, start }) => {
+      return { peer: peer.name, tunnel: name, local, remote, onTraffic: start === 'on-traffic' }
+    }),
+  )
+
 const key = (peer: string, tunnel: string) => `${peer}\0${tunnel}`
 
 interface Slot {
   readonly policy: number
-  readonly configured: TunnelSelectors
+  configured: TunnelSelectors
+  /** Gone from the configuration: its policy goes with its last Child SA. */
+  isRetired: boolean
   /** The last one carries the traffic. */
   installed: InstalledSa[]
   /** Of Child SAs that are gone. */
@@ -104,12 +114,30 @@ export class Datapath {
   /** Sets a policy for every tunnel that drops, or holds what is to start it. */
   constructor(addon: SadbAddon, tunnels: readonly TunnelSelectors[]) {
     this.#addon = addon
-    for (const [index, configured] of tunnels.entries()) {
-      const slot: Slot = { policy: index + 1, configured, installed: [], pastIn: NONE, pastOut: NONE }
-      this.#slots.set(key(configured.peer, configured.tunnel), slot)
-      this.#byPolicy.set(slot.policy, slot)
+    this.update(tunnels)
+  }
+
+  /** A changed configuration. Child SAs stay until they are removed, under the policy of their tunnel. */
+  update(tunnels: readonly TunnelSelectors[]): void {
+    const names = new Set(tunnels.map(({ peer, tunnel }) => key(peer, tunnel)))
+    for (const [name, slot] of this.#slots) {
+      slot.isRetired = !names.has(name)
+      if (slot.isRetired) this.#applyPolicy(slot)
+    }
+    for (const configured of tunnels) {
+      const known = this.#slots.get(key(configured.peer, configured.tunnel))
+      const slot = known ?? this.#addSlot(configured)
+      slot.configured = configured
       this.#applyPolicy(slot)
     }
+  }
+
+  #addSlot(configured: TunnelSelectors): Slot {
+    const policy = this.#byPolicy.size + 1
+    const slot = { policy, configured, isRetired: false, installed: [], pastIn: NONE, pastOut: NONE }
+    this.#slots.set(key(configured.peer, configured.tunnel), slot)
+    this.#byPolicy.set(policy, slot)
+    return slot
   }
 
   /**
@@ -203,7 +231,8 @@ export class Datapath {
 
   /** Tunnel of a policy, for `acquire`. */
   tunnelOfPolicy(policy: number): TunnelSelectors | undefined {
-    return this.#byPolicy.get(policy)?.configured
+    const slot = this.#byPolicy.get(policy)
+    return slot?.isRetired ? undefined : slot?.configured
   }
 
   /** @returns undefined when that Child SA is not installed */
@@ -245,6 +274,10 @@ export class Datapath {
 
   #applyPolicy(slot: Slot): void {
     const sa = slot.installed.at(-1)
+    if (slot.isRetired && sa === undefined) {
+      this.#addon.removePolicy(slot.policy)
+      return
+    }
     this.#addon.setPolicy({
       id: slot.policy,
       local: selectorsToNative(sa?.local ?? slot.configured.local),

@@ -199,3 +199,57 @@ test('a wildcard source lets the kernel choose', () => {
   expect(pathToNative({ local: { ...local, address: '0.0.0.0' }, remote }).localAddress).toBe('')
   expect(pathToNative({ local, remote }).localAddress).toBe('192.0.2.1')
 })
+
+describe('a changed configuration', () => {
+  const lan = { peer: 'office', tunnel: 'lan', local: [selector('10.1.0.0/16')], remote: [selector('10.2.0.0/16')] }
+  const dmz = { ...lan, tunnel: 'dmz', remote: [selector('10.3.0.0/16')] }
+
+  test('a tunnel that comes has a policy of its own that drops, and one that stays keeps its SA', () => {
+    const { addon, datapath } = build()
+    datapath.install(child(1))
+    datapath.update([lan, dmz])
+    expect(addon.policies.get(1)).toMatchObject({ outbound: 1 })
+    expect(addon.policies.get(2)).toMatchObject({ outbound: null, remote: dmz.remote })
+    expect(datapath.tunnelOfPolicy(2)).toEqual(dmz)
+  })
+
+  test('other selectors of a tunnel that is down apply at once, of one that is up with its next SA', () => {
+    const { addon, datapath } = build()
+    datapath.update([{ ...lan, remote: dmz.remote }])
+    expect(addon.policies.get(1)).toMatchObject({ outbound: null, remote: dmz.remote })
+    datapath.install(child(1))
+    datapath.update([lan])
+    expect(addon.policies.get(1)).toMatchObject({ outbound: 1, remote: [selector('10.2.0.0/24')] })
+  })
+
+  test('of a tunnel that goes the policy goes, with its last SA where there is one', () => {
+    const { addon, datapath } = build()
+    datapath.update([])
+    expect([...addon.policies.keys()]).toEqual([])
+    datapath.update([lan])
+    datapath.install(child(1))
+    datapath.update([])
+    expect(addon.policies.get(1)).toMatchObject({ outbound: 1 })
+    expect(datapath.tunnelOfPolicy(1)).toBeUndefined()
+    datapath.remove(1)
+    expect([...addon.policies.keys()]).toEqual([])
+  })
+
+  test('an SA that was on its way when its tunnel went is taken, and leaves nothing', () => {
+    const { addon, datapath } = build()
+    datapath.update([])
+    datapath.install(child(1))
+    datapath.remove(1)
+    expect([addon.policies.size, addon.inbound.size, addon.outbound.size]).toEqual([0, 0, 0])
+  })
+
+  test('one that comes back has its policy and its sums', () => {
+    const { addon, datapath } = build()
+    datapath.install(child(1))
+    datapath.remove(1)
+    datapath.update([dmz])
+    datapath.update([dmz, lan])
+    expect([...addon.policies.keys()].sort()).toEqual([1, 2])
+    expect(datapath.totals('office', 'lan').outbound.packets).toBe(2n)
+  })
+})

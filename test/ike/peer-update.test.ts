@@ -228,6 +228,19 @@ describe('tunnels', () => {
     }
   })
 
+  it('changed twice while the first change is under way: the second one counts', () => {
+    const pair = connected({ net: { ...PERFECT, delayMs: 20 } })
+    pair.change('left', withLan({ localSelectors: [selector('10.1.0.0/18')] }))
+    pair.world.run(10)
+    pair.change('left', withLan({ localSelectors: [selector('10.1.0.0/17')] }))
+    expect(underTraffic(pair, 2_000)).toEqual(NONE)
+    pair.world.run(10_000)
+    expect([...pair.left.installed.values()].map(({ localSelectors: [ts] }) => ts && formatSelector(ts))).toEqual([
+      '10.1.0.0/17',
+    ])
+    expectAgreement(pair)
+  })
+
   it.each(SIDES)('one more on the IKE SA that is there, asked for by %s; then gone again', (side) => {
     const pair = connected()
     const before = [spis(pair.left), ikeSpis(pair.left)]

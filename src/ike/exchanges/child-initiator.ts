@@ -47,9 +47,22 @@ export function beginChild(
 
 /** A Child SA with the selectors of the configuration, made beside an outdated one, which goes when the new one stands. */
 export function beginReplacement(core: Core, sa: IkeSa, tunnel: TunnelConfig, now: Instant): void {
-  if (outdated(sa, tunnel.name).length === 0) return
+  const gone = outdated(sa, tunnel.name)
+  if (gone.length === 0) return
+  const isCurrent = (child: LiveChild) => child.sa.tunnel === tunnel.name && !child.isOutdated && child.phase === 'live'
+  const made = [...childrenOf(sa).values()].findLast(isCurrent)
+  if (made !== undefined) return retire(core, sa, gone, made, now)
   const [method] = methodsOf(tunnel.espProposals)
   startAttempt(core, sa, { tunnel, rekeys: undefined, isReplacement: true, method, retries: 0 }, now)
+}
+
+/** The peer has made one meanwhile. */
+function retire(core: Core, sa: IkeSa, gone: readonly LiveChild[], heir: LiveChild, now: Instant): void {
+  useChild(core, sa, heir)
+  for (const child of gone) {
+    replace(child, heir)
+    schedule(core, sa, { kind: 'delete-child', childId: child.sa.id }, now)
+  }
 }
 
 function outdated(sa: IkeSa, tunnel: string): LiveChild[] {
@@ -201,9 +214,10 @@ function complete(
   sa.creation = undefined
   const old = oldChild(sa, creation)
   child.isOutdated = old?.isOutdated === true
-  addChild(core, sa, child, now)
   const rekeyed = old === undefined ? [] : [old]
+  // Looked for before the new one stands there, which may be outdated itself by now.
   const predecessors = creation.isReplacement ? outdated(sa, creation.tunnel.name) : rekeyed
+  addChild(core, sa, child, now)
   // What the peer rekeys goes by the peer's Delete; what we were to rekey or replace goes by ours.
   const deletedByUs = isBeaten ? [child, ...(creation.isReplacement ? predecessors : [])] : predecessors
   if (isBeaten) {
