@@ -5,7 +5,7 @@ import type { ReloadAnswer } from '../control/api.ts'
 import { findInstance, type Instance, postReload } from '../control/client.ts'
 import { TsvpnError } from '../errors.ts'
 import { selectorOf } from './down.ts'
-import { count, formatMs, printable } from './format.ts'
+import { formatMs, printable } from './format.ts'
 import { EXIT, print, printJson, reportError, styleOf, tell, tellWarning } from './io.ts'
 import { explainAbsence } from './leftovers.ts'
 import type { ReloadOptions } from './options.ts'
@@ -51,7 +51,7 @@ async function isWanted(interrupting: number, { yes, json }: ReloadOptions): Pro
   if (yes === true || json === true || !process.stdin.isTTY || !process.stdout.isTTY) return true
   const terminal = createInterface({ input: process.stdin, output: process.stdout })
   try {
-    const question = `${count(interrupting, 'step')} of these may end connections or lose packets. Go on? [y/N] `
+    const question = `${interrupting} of these steps may end connections or lose packets. Go on? [y/N] `
     // The end of the input is no answer.
     const ended = once(terminal, 'close').then(() => '')
     const answer = await Promise.race([terminal.question(question), ended])
