@@ -77,6 +77,26 @@ napi_value openUdpMethod(napi_env env, napi_callback_info info) {
   return makeNumber(env, fd);
 }
 
+napi_value pathMtuMethod(napi_env env, napi_callback_info info) {
+  Call call(env, info);
+  napi_value o = call.argument[0];
+  UdpPath path{};
+  int64_t mark;
+  // Any port will do: the route does not depend on it.
+  if (!readObject(env, o, "options") || !readFamily(env, o, "options", &path.family) ||
+      !readAddress(env, property(env, o, "address"), "options.address", path.family, 500, &path.remote) ||
+      !numberProperty(env, o, "options", "mark", 0, 0xffffffff, &mark)) {
+    return nullptr;
+  }
+  int mtu = 0;
+  const SysResult result = pathMtu(path.remote, static_cast<uint32_t>(mark), &mtu);
+  if (result.error == 0) return makeNumber(env, mtu);
+  char text[kAddressText];
+  formatAddress(path.remote, text);
+  throwSystem(env, result.error, result.syscall, text);
+  return nullptr;
+}
+
 bool readFd(napi_env env, napi_value value, const std::string& what, int* out) {
   int64_t fd;
   if (!readNumber(env, value, what, 0, 0x7fffffff, &fd)) return false;
@@ -356,6 +376,7 @@ napi_value ikeSocket(napi_env env, napi_callback_info info) {
 void addIoMethods(napi_env env, napi_value exports) {
   constexpr Method kMethods[] = {
       {"openTun", openTunMethod}, {"openUdp", openUdpMethod}, {"attachSteering", attachSteeringMethod},
+      {"pathMtu", pathMtuMethod},
       {"closeFd", closeFd},       {"ikeSocket", ikeSocket},   {"shard", shard},
   };
   addMethods(env, exports, kMethods, sizeof kMethods / sizeof kMethods[0]);

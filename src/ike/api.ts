@@ -99,7 +99,13 @@ export type IkeEvent =
    * Install inbound, then outbound. `now`: traffic moves to it at once, for the peer receives on it already; `later`: it
    * moves with `use-child-sa`, and an older one carries it until then.
    */
-  | { readonly kind: 'install-child-sa'; readonly sa: ChildSa; readonly carries: 'now' | 'later' }
+  | {
+      readonly kind: 'install-child-sa'
+      readonly sa: ChildSa
+      readonly carries: 'now' | 'later'
+      /** Keywords of what was agreed, e.g. `aes128gcm16-esn`; with the key exchange where there was one. */
+      readonly suite: string
+    }
   /** The peer has shown that it receives on this Child SA. */
   | { readonly kind: 'use-child-sa'; readonly id: number; readonly peer: string; readonly tunnel: string }
   /** The IKE SA lives on under new keys; Child SAs move along. */

@@ -154,6 +154,12 @@ export interface NativeAddon {
    */
   attachSteering(fd: number, shards: number): void
   closeFd(fd: number): void
+  /**
+   * MTU of the way to an address: of the route's device, or less where the kernel has learnt so. Microseconds, no process.
+   * @param options.mark of our own datagrams
+   * @throws Error with `code` ENETUNREACH and the like when there is no way
+   */
+  pathMtu(options: { readonly family: 4 | 6; readonly address: string; readonly mark: number }): number
 
   /** Calls `onDatagram` with a copy of each datagram; bounded batches, at most 64 per wake-up. */
   ikeSocket(

@@ -1,5 +1,5 @@
 /** The addon's methods on one thread, without devices: arguments, counters, ESP round trips, replay, SA database. */
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
@@ -201,6 +201,27 @@ describe.skipIf(!built)('addon', () => {
     const inverted = { ...ANY, startAddress: ANY.endAddress, endAddress: ANY.startAddress }
     expect(() => native.setPolicy({ ...policy, remote: [inverted] })).toThrow(/startAddress lies above endAddress/)
     expect(() => native.setPolicy({ ...policy, remote: [{ ...ANY, family: 6 }] })).toThrow(/16 octets/)
+  })
+})
+
+describe.skipIf(!built)('the MTU of a way', () => {
+  const loopback = { family: 4, address: '127.0.0.1', mark: 0 } as const
+
+  it("is that of the route's device", () => {
+    const native = loadNative()
+    // An IPv4 packet ends at 65,535 octets.
+    const ofDevice = Math.min(65_535, Number(readFileSync('/sys/class/net/lo/mtu', 'latin1')))
+    expect(native.pathMtu(loopback)).toBe(ofDevice)
+    for (let i = 0; i < 2_000; i++) native.pathMtu(loopback)
+    expect(native.pathMtu(loopback), 'no descriptor is left open').toBe(ofDevice)
+  })
+
+  it('is an error where there is none, and for what is no address', () => {
+    const native = loadNative()
+    expect(() => native.pathMtu({ ...loopback, address: '255.255.255.255' })).toThrow(
+      expect.objectContaining({ code: expect.stringMatching(/^E(ACCES|NETUNREACH)$/) }),
+    )
+    expect(() => native.pathMtu({ ...loopback, address: '::1' })).toThrow(/options.address: expected an IPv4 address/)
   })
 })
 
