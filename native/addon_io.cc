@@ -353,6 +353,22 @@ napi_value ikeSend(napi_env env, napi_callback_info info) {
   return error == 0 ? makeNumber(env, 0) : makeString(env, errnoName(error));
 }
 
+napi_value ikeGuard(napi_env env, napi_callback_info info) {
+  Call call(env, info);
+  IkeObject* object = unwrap<IkeSocket>(call, "guard");
+  if (object == nullptr) return nullptr;
+  Bytes secret{};
+  if (!typeIs(env, call.argument[0], napi_null)) {
+    if (!readBytes(env, call.argument[0], "secret", &secret)) return nullptr;
+    if (secret.length != kCookieSecret) {
+      throwRange(env, "secret: expected " + std::to_string(kCookieSecret) + " octets, got " + std::to_string(secret.length));
+      return nullptr;
+    }
+  }
+  if (!object->closing) object->native->guard(secret.data);
+  return nullptr;
+}
+
 napi_value ikeSocket(napi_env env, napi_callback_info info) {
   Call call(env, info);
   int fd;
@@ -367,8 +383,8 @@ napi_value ikeSocket(napi_env env, napi_callback_info info) {
   }
   auto* object = new IkeObject(env);
   object->native = std::make_unique<IkeSocket>(fd, static_cast<uint8_t>(family), onDatagram, object);
-  constexpr Method kMethods[] = {{"send", ikeSend}, {"close", closeMethod<IkeSocket>}};
-  return start(env, object, call.argument[2], kMethods, 2);
+  constexpr Method kMethods[] = {{"send", ikeSend}, {"guard", ikeGuard}, {"close", closeMethod<IkeSocket>}};
+  return start(env, object, call.argument[2], kMethods, 3);
 }
 
 }  // namespace
@@ -376,8 +392,8 @@ napi_value ikeSocket(napi_env env, napi_callback_info info) {
 void addIoMethods(napi_env env, napi_value exports) {
   constexpr Method kMethods[] = {
       {"openTun", openTunMethod}, {"openUdp", openUdpMethod}, {"attachSteering", attachSteeringMethod},
-      {"pathMtu", pathMtuMethod},
-      {"closeFd", closeFd},       {"ikeSocket", ikeSocket},   {"shard", shard},
+      {"pathMtu", pathMtuMethod}, {"closeFd", closeFd},       {"ikeSocket", ikeSocket},
+      {"shard", shard},
   };
   addMethods(env, exports, kMethods, sizeof kMethods / sizeof kMethods[0]);
 }

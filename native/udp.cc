@@ -18,7 +18,7 @@ namespace {
 
 // Implementation: an ESP socket must hold what arrives while its thread is not scheduled (a few milliseconds at
 // 10 Gbit/s); an IKE socket a burst of handshakes.
-constexpr int kEspBuffer = 8 << 20, kIkeBuffer = 1 << 20;
+constexpr int kEspBuffer = 8 << 20, kIkeBuffer = 4 << 20;
 
 bool set(int fd, int level, int option, int value) { return setsockopt(fd, level, option, &value, sizeof value) == 0; }
 

@@ -186,6 +186,9 @@ export class Connections {
             this.#driver.input('completeJob', (endpoint, time) => endpoint.completeJob(event.id, result, time)),
           )
         return
+      case 'cookie-guard':
+        this.#options.sockets.guard(event.secret ?? null)
+        return
       case 'install-child-sa':
         this.#install(event)
         return

@@ -134,6 +134,11 @@ export type IkeEvent =
     }
   /** A first message was refused before there was an IKE SA: whose it was nobody can know yet. */
   | { readonly kind: 'stranger-refused'; readonly failure: Failure }
+  /**
+   * Flooded: until the secret is undefined, the driver may answer an IKE_SA_INIT request without COOKIE by one that it makes
+   * as ike/cookie.ts does, and need not pass it on. A driver that does not is only slower.
+   */
+  | { readonly kind: 'cookie-guard'; readonly secret: Uint8Array | undefined }
   /** A request goes out for the second time or more: the user sees that the peer is silent. */
   | { readonly kind: 'retransmit'; readonly ikeSaId: number; readonly peer: string; readonly attempt: number }
   /** The peer's authenticated address changed: set it on these outbound SAs. */
@@ -151,6 +156,7 @@ export type TimerName =
   | 'liveness'
   | 'natKeepalive'
   | 'reconnect'
+  | 'cookieGuard'
   | 'cookieRotation'
   | 'closeGrace'
   | 'task'

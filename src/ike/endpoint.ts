@@ -22,8 +22,8 @@ import type {
 import { AuthBudget } from './auth-budget.ts'
 import { connect, reauthenticate } from './calls.ts'
 import * as commands from './commands.ts'
-import { CLOSE_GRACE_MS, COOKIE_ROTATION_MS, MAX_INIT_REQUEST, REPORTS_PER_SECOND } from './constants.ts'
-import { CookieJar } from './cookie.ts'
+import { CLOSE_GRACE_MS, MAX_INIT_REQUEST, REPORTS_PER_SECOND } from './constants.ts'
+import { CookieGuard } from './cookie-guard.ts'
 import type { Core } from './core.ts'
 import { failures } from './describe.ts'
 import { handleMessage } from './dispatch.ts'
@@ -57,7 +57,7 @@ export class IkeEndpoint implements IkeEndpointApi {
   readonly #timers = new Timers()
   readonly #jobs: Jobs
   readonly #core: Core
-  readonly #cookies: CookieJar
+  readonly #cookies: CookieGuard
   readonly #authBudget = new AuthBudget()
   readonly #reconnects: Reconnects
   readonly #halfOpen = new HalfOpen()
@@ -74,7 +74,7 @@ export class IkeEndpoint implements IkeEndpointApi {
     this.#env = env
     this.#peers = new PeerTable(options.peers)
     this.#sas = new SaTable(env.rng)
-    this.#cookies = new CookieJar(env.rng)
+    this.#cookies = new CookieGuard(ENDPOINT_TIMER, env.rng, this.#timers, (event) => this.#events.push(event))
     this.#jobs = new Jobs((id, job) => this.#events.push({ kind: 'crypto-job', id, job }))
     this.#reconnects = new Reconnects(options.peers, this.#timers, env.rng)
     this.#core = this.#makeCore()
@@ -215,13 +215,16 @@ export class IkeEndpoint implements IkeEndpointApi {
     if (this.#isShutDown || message.raw.length > MAX_INIT_REQUEST || this.#halfOpen.isFullFor(datagram.remote)) return
     const context = {
       core: this.#core,
-      cookies: this.#cookies,
+      cookies: this.#cookies.jar,
       cookieNeeded: this.#needsCookie(datagram.remote, now),
       suites: this.#peers.suitesFor(datagram.remote),
       newSaId: () => this.#sas.newSaId(),
     }
     const verdict = handleInitRequest(context, message, datagram, now)
-    if (verdict.kind === 'cookie') this.#strangers.answer(datagram, verdict.message)
+    if (verdict.kind === 'cookie') {
+      this.#strangers.answer(datagram, verdict.message)
+      this.#cookies.given(now)
+    }
     if (verdict.kind === 'reply') this.#strangers.reply(datagram, verdict.message, now, verdict.isProven)
     if (verdict.kind === 'half-open' && verdict.sa.state.name !== 'closed') {
       this.#sas.adopt(verdict.sa)
@@ -231,11 +234,7 @@ export class IkeEndpoint implements IkeEndpointApi {
 
   #needsCookie(from: SocketAddress, now: Instant): boolean {
     if (!this.#halfOpen.needsCookie(from) && !this.#strangers.isPressed(now)) return false
-    if (this.#timers.get(ENDPOINT_TIMER, 'cookieRotation') === undefined) {
-      // The secret rested since the last rush: cookies of then are worth nothing now.
-      this.#cookies.renew()
-      this.#timers.set(ENDPOINT_TIMER, 'cookieRotation', now + COOKIE_ROTATION_MS)
-    }
+    this.#cookies.needed(now)
     return true
   }
 
@@ -360,8 +359,8 @@ export class IkeEndpoint implements IkeEndpointApi {
 
   #fire(owner: number, name: TimerName, now: Instant): void {
     if (owner === ENDPOINT_TIMER) {
-      this.#cookies.rotate()
-      if (this.#halfOpen.count > 0) this.#timers.set(ENDPOINT_TIMER, 'cookieRotation', now + COOKIE_ROTATION_MS)
+      if (name === 'cookieGuard') this.#cookies.lower()
+      else this.#cookies.rotate(this.#halfOpen.count > 0, now)
       return
     }
     const peerName = this.#reconnects.peerOf(owner)

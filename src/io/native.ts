@@ -136,6 +136,11 @@ export interface NativeShard {
 export interface NativeIkeSocket {
   /** @returns 0 or an errno name such as 'ENETUNREACH'; `localAddress` '' lets the kernel choose the source */
   send(data: Uint8Array, localAddress: string, remoteAddress: string, remotePort: number): string | 0
+  /**
+   * While there is a secret, IKE_SA_INIT requests without a COOKIE are answered with one by the addon, and never called for.
+   * @param secret of CookieJar (ike/cookie.ts), 32 octets; null ends it
+   */
+  guard(secret: Uint8Array | null): void
   close(): void
 }
 
