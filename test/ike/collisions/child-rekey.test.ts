@@ -46,7 +46,7 @@ describe('both requests cross, and both answers', () => {
     },
     {
       title: 'V2-035 V2-033 the old one is deleted before the redundant one',
-      order: 'a:rekey-child b:rekey-child a.1 b.1 a.1r b.1r b.2 b.2r a.2 a.2r',
+      order: 'a:rekey-child b:rekey-child a.1 b.1 a.1r b.1r b.2&b.2r a.2&a.2r',
       lowest: 'a.1',
       transcript: ['a.1 REKEY(old) → SA', 'b.1 REKEY(old) → SA', 'a.2 D(a.1) → D(a.1)', 'b.2 D(old) → D(old)'],
       ike: ['old'],
@@ -54,7 +54,7 @@ describe('both requests cross, and both answers', () => {
     },
     {
       title: 'V2-035 V2-033 the redundant one is deleted before the old one',
-      order: 'a:rekey-child b:rekey-child a.1 b.1 a.1r b.1r a.2 a.2r b.2 b.2r',
+      order: 'a:rekey-child b:rekey-child a.1 b.1 a.1r b.1r a.2&a.2r b.2&b.2r',
       lowest: 'a.1',
       transcript: ['a.1 REKEY(old) → SA', 'b.1 REKEY(old) → SA', 'a.2 D(a.1) → D(a.1)', 'b.2 D(old) → D(old)'],
       ike: ['old'],
