@@ -14,6 +14,7 @@ import { handleAuthRequest } from './exchanges/auth-responder.ts'
 import { handleCreateRequest, handleCreateResponse } from './exchanges/create-child-dispatch.ts'
 import { handleInformationalRequest, handleInformationalResponse } from './exchanges/informational.ts'
 import { handleInitResponse } from './exchanges/init-initiator.ts'
+import { confirmSuccessor } from './exchanges/rekey-ike.ts'
 import { mayServe } from './gate.ts'
 import type { IkeSa } from './ike-sa.ts'
 import { hint } from './liveness.ts'
@@ -80,8 +81,9 @@ function serveRequest(core: Core, sa: IkeSa, message: IkeMessage, payloads: read
 
 function serveResponse(core: Core, sa: IkeSa, message: IkeMessage, payloads: readonly Payload[], now: Instant): void {
   const purpose = matchResponse(core, sa, message)
+  if (purpose !== undefined && sa.heirOf?.successor === sa) confirmSuccessor(core, sa, now)
   if (purpose === 'ike-auth') handleAuthResponse(core, sa, payloads, now)
-  else if (purpose === 'create-child' && sa.state.name === 'established') handleCreateResponse(core, sa, payloads, now)
+  else if (purpose === 'create-child' && sa.creation !== undefined) handleCreateResponse(core, sa, payloads, now)
   else if (purpose !== undefined) handleInformationalResponse(core, sa, purpose, now)
 }
 

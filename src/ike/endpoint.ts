@@ -22,7 +22,7 @@ import type {
 import { AuthBudget } from './auth-budget.ts'
 import { connect, reauthenticate } from './calls.ts'
 import * as commands from './commands.ts'
-import { CLOSE_GRACE_MS, MAX_INIT_REQUEST, REPORTS_PER_SECOND } from './constants.ts'
+import { CLOSE_GRACE_MS, CONFIRMED_AFTER_MS, MAX_INIT_REQUEST, REPORTS_PER_SECOND } from './constants.ts'
 import { CookieGuard } from './cookie-guard.ts'
 import type { Core } from './core.ts'
 import { failures } from './describe.ts'
@@ -275,6 +275,7 @@ export class IkeEndpoint implements IkeEndpointApi {
       identified: (sa) => this.#sas.identified(sa),
       established: (sa, now) => this.#established(sa, now),
       settled: (sa, now) => settle(this.#core, this.#sas, sa, now),
+      settledLate: (sa, now) => settle(this.#core, this.#sas, sa, now, CONFIRMED_AFTER_MS),
       initialContact: (sa, peer, now) => initialContact(this.#core, sa, peer, this.#sas.ofPeer(peer.name), now),
       refusesAnother: (sa, peer, now) => refusesAnother(this.#core, sa, peer, this.#sas.ofPeer(peer.name), now),
       close: (sa, failure, now) => this.#close(sa, failure, now),
@@ -307,7 +308,7 @@ export class IkeEndpoint implements IkeEndpointApi {
 
   #close(sa: IkeSa, failure: Failure, now: Instant): void {
     if (sa.state.name === 'closed') return
-    const { peer, state, protection } = sa
+    const { peer, state, protection, heir } = sa
     dropAll(this.#core, sa)
     sa.creation?.privateKey.fill(0)
     // A rekeying of which this SA was one end.
@@ -336,6 +337,8 @@ export class IkeEndpoint implements IkeEndpointApi {
       failure,
       ...(retryAt === undefined ? {} : { retryAt }),
     })
+    // Nobody handed over to it: whatever ended this one was meant for both.
+    if (heir !== undefined) this.#close(heir, failure, now)
   }
 
   #drop(sa: IkeSa): void {
