@@ -7,7 +7,6 @@
 import type { Datagram } from '../../src/ike/api.ts'
 import type { IkeMessage } from '../../src/wire/ike-types.ts'
 import { ikeIn, type KeyRing } from '../sim/key-ring.ts'
-import type { SimNet } from '../sim/net.ts'
 
 /** Which of the messages that go by. */
 export interface Which {
@@ -64,13 +63,5 @@ export class Impairer {
     if (onward === undefined) return [{ datagram, delayMs: 0 }]
     this.#struck += 1
     return onward
-  }
-}
-
-/** Puts it into a simulated network, in place of the tap. */
-export function impair(net: SimNet, impairer: Impairer): void {
-  net.tap = (datagram, now) => {
-    for (const onward of impairer.pass(datagram)) net.forward(onward.datagram, now, onward.delayMs)
-    return undefined
   }
 }

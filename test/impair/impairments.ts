@@ -1,6 +1,6 @@
 /** Every harm that a test can name. A new one is one line here, and one in impairments.test.ts that says what comes of it. */
 import { notify } from '../../src/ike/payloads.ts'
-import { EXCHANGE_TYPE, KE, NOTIFY, TRANSFORM_TYPE } from '../../src/wire/iana.ts'
+import { CFG_ATTRIBUTE, CFG_TYPE, EXCHANGE_TYPE, KE, NOTIFY, TRANSFORM_TYPE } from '../../src/wire/iana.ts'
 import type { Payload, PayloadOf, Transform } from '../../src/wire/ike-types.ts'
 import {
   answered,
@@ -37,7 +37,7 @@ const isOf =
 
 const flip = (octets: Uint8Array): Uint8Array => octets.map((octet, i) => (i === 0 ? octet ^ 1 : octet))
 
-/** A status that nobody knows, and so long that the message with it has about so many octets (V2-001). */
+/** A status that nobody knows, and so long that the message with it is longer (V2-001). */
 const padding = (octets: number): Payload => notify(40_000, new Uint8Array(octets).fill(0x5a))
 
 /** The first payload inside claims to be shorter than its own header. */
@@ -122,12 +122,21 @@ export const IMPAIRMENTS = {
   ),
 
   // More than anybody asked for.
-  'IKE_AUTH padded to 1280': to(request(IKE_AUTH), withMore(padding(1_000))),
-  'IKE_AUTH padded to 3000': to(request(IKE_AUTH), withMore(padding(2_750))),
-  'IKE_AUTH padded to 8000': to(request(IKE_AUTH), withMore(padding(7_750))),
-  'IKE_AUTH response padded to 8000': to(response(IKE_AUTH), withMore(padding(7_750))),
+  'IKE_AUTH padded to 1280': to(request(IKE_AUTH), withMore(padding(1_280))),
+  'IKE_AUTH padded to 3000': to(request(IKE_AUTH), withMore(padding(3_000))),
+  'IKE_AUTH padded to 8000': to(request(IKE_AUTH), withMore(padding(8_000))),
+  'IKE_AUTH response padded to 8000': to(response(IKE_AUTH), withMore(padding(8_000))),
   'transport mode asked for': to(request(IKE_AUTH), withMore(notify(NOTIFY.USE_TRANSPORT_MODE))),
+  'transport mode asked for at rekey': to(request(CREATE_CHILD_SA), withMore(notify(NOTIFY.USE_TRANSPORT_MODE))),
   'transport mode granted unasked': to(response(IKE_AUTH), withMore(notify(NOTIFY.USE_TRANSPORT_MODE))),
+  'an address asked for': to(
+    request(IKE_AUTH),
+    withMore({
+      type: 'CP',
+      cfgType: CFG_TYPE.CFG_REQUEST,
+      attributes: [{ type: CFG_ATTRIBUTE.INTERNAL_IP4_ADDRESS, value: new Uint8Array(0) }],
+    }),
+  ),
   'TFC padding refused by initiator': to(request(IKE_AUTH), withMore(notify(NOTIFY.ESP_TFC_PADDING_NOT_SUPPORTED))),
   'TFC padding refused by responder': to(response(IKE_AUTH), withMore(notify(NOTIFY.ESP_TFC_PADDING_NOT_SUPPORTED))),
 } as const satisfies Readonly<Record<string, Impairment>>
