@@ -78,7 +78,7 @@ export class IkeEndpoint implements IkeEndpointApi {
     this.#jobs = new Jobs((id, job) => this.#events.push({ kind: 'crypto-job', id, job }))
     this.#reconnects = new Reconnects(options.peers, this.#timers, env.rng)
     this.#core = this.#makeCore()
-    this.#strangers = new Strangers(env, this.#core.transmit)
+    this.#strangers = new Strangers(env, this.#core.transmit, options.ports.ike)
   }
 
   // Inputs.
@@ -215,8 +215,8 @@ export class IkeEndpoint implements IkeEndpointApi {
     if (this.#isShutDown || message.raw.length > MAX_INIT_REQUEST || this.#halfOpen.isFullFor(datagram.remote)) return
     const context = {
       core: this.#core,
-      cookies: this.#cookies,
-      cookieNeeded: this.#needsCookie(datagram.remote, now),
+      cookies: () => this.#cookieJar(now),
+      cookieNeeded: this.#halfOpen.needsCookie(datagram.remote) || this.#strangers.isPressed(now),
       suites: this.#peers.suitesFor(datagram.remote),
       newSaId: () => this.#sas.newSaId(),
     }
@@ -229,14 +229,13 @@ export class IkeEndpoint implements IkeEndpointApi {
     }
   }
 
-  #needsCookie(from: SocketAddress, now: Instant): boolean {
-    if (!this.#halfOpen.needsCookie(from) && !this.#strangers.isPressed(now)) return false
+  #cookieJar(now: Instant): CookieJar {
     if (this.#timers.get(ENDPOINT_TIMER, 'cookieRotation') === undefined) {
-      // The secret rested since the last rush: cookies of then are worth nothing now.
+      // The secret rested since it was last needed: cookies of then are worth nothing now.
       this.#cookies.renew()
       this.#timers.set(ENDPOINT_TIMER, 'cookieRotation', now + COOKIE_ROTATION_MS)
     }
-    return true
+    return this.#cookies
   }
 
   /** @returns the message without marker; undefined for what is not IKE on its port (UE-04, UE-09) */
