@@ -10,7 +10,7 @@ import { Bucket } from './rate-limit.ts'
 import type { Timers } from './timers.ts'
 
 export class CookieGuard {
-  readonly jar: CookieJar
+  readonly #jar: CookieJar
   readonly #owner: number
   readonly #timers: Timers
   readonly #emit: (event: IkeEvent) => void
@@ -19,18 +19,20 @@ export class CookieGuard {
 
   /** @param owner of the timers `cookieRotation` and `cookieGuard` */
   constructor(owner: number, rng: Rng, timers: Timers, emit: (event: IkeEvent) => void) {
-    this.jar = new CookieJar(rng)
+    this.#jar = new CookieJar(rng)
     this.#owner = owner
     this.#timers = timers
     this.#emit = emit
   }
 
-  /** From now on first messages must bear a cookie. */
-  needed(now: Instant): void {
-    if (this.#timers.get(this.#owner, 'cookieRotation') !== undefined) return
-    // The secret rested since the last rush: cookies of then are worth nothing now.
-    this.jar.renew()
-    this.#timers.set(this.#owner, 'cookieRotation', now + COOKIE_ROTATION_MS)
+  /** What makes and checks cookies now. */
+  jar(now: Instant): CookieJar {
+    if (this.#timers.get(this.#owner, 'cookieRotation') === undefined) {
+      // The secret rested since it was last needed: cookies of then are worth nothing now.
+      this.#jar.renew()
+      this.#timers.set(this.#owner, 'cookieRotation', now + COOKIE_ROTATION_MS)
+    }
+    return this.#jar
   }
 
   /** A cookie was given out. More than a few a second, and the driver shall do it for a while. */
@@ -39,14 +41,14 @@ export class CookieGuard {
     if (this.#calm.take(now) || this.#isUp) return
     this.#isUp = true
     this.#timers.set(this.#owner, 'cookieGuard', now + COOKIE_GUARD_MS)
-    this.#emit({ kind: 'cookie-guard', secret: this.jar.secret })
+    this.#emit({ kind: 'cookie-guard', secret: this.#jar.secret })
   }
 
   /** @param isRush whether cookies are still asked for */
   rotate(isRush: boolean, now: Instant): void {
-    this.jar.rotate()
+    this.#jar.rotate()
     if (isRush || this.#isUp) this.#timers.set(this.#owner, 'cookieRotation', now + COOKIE_ROTATION_MS)
-    if (this.#isUp) this.#emit({ kind: 'cookie-guard', secret: this.jar.secret })
+    if (this.#isUp) this.#emit({ kind: 'cookie-guard', secret: this.#jar.secret })
   }
 
   /** Whether the flood goes on nobody here can see: when it does, the next few messages say so. */

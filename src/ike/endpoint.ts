@@ -78,7 +78,7 @@ export class IkeEndpoint implements IkeEndpointApi {
     this.#jobs = new Jobs((id, job) => this.#events.push({ kind: 'crypto-job', id, job }))
     this.#reconnects = new Reconnects(options.peers, this.#timers, env.rng)
     this.#core = this.#makeCore()
-    this.#strangers = new Strangers(env, this.#core.transmit)
+    this.#strangers = new Strangers(env, this.#core.transmit, options.ports.ike)
   }
 
   // Inputs.
@@ -215,8 +215,8 @@ export class IkeEndpoint implements IkeEndpointApi {
     if (this.#isShutDown || message.raw.length > MAX_INIT_REQUEST || this.#halfOpen.isFullFor(datagram.remote)) return
     const context = {
       core: this.#core,
-      cookies: this.#cookies.jar,
-      cookieNeeded: this.#needsCookie(datagram.remote, now),
+      cookies: () => this.#cookies.jar(now),
+      cookieNeeded: this.#halfOpen.needsCookie(datagram.remote) || this.#strangers.isPressed(now),
       suites: this.#peers.suitesFor(datagram.remote),
       newSaId: () => this.#sas.newSaId(),
     }
@@ -230,12 +230,6 @@ export class IkeEndpoint implements IkeEndpointApi {
       this.#sas.adopt(verdict.sa)
       this.#halfOpen.add(verdict.sa)
     }
-  }
-
-  #needsCookie(from: SocketAddress, now: Instant): boolean {
-    if (!this.#halfOpen.needsCookie(from) && !this.#strangers.isPressed(now)) return false
-    this.#cookies.needed(now)
-    return true
   }
 
   /** @returns the message without marker; undefined for what is not IKE on its port (UE-04, UE-09) */
