@@ -23,6 +23,7 @@ import { messageOf } from './reporter.ts'
 import { selectorTexts } from './status.ts'
 import { SuspendWatch } from './suspend.ts'
 import type { JobRunner } from './types.ts'
+import { Whereabouts } from './whereabouts.ts'
 
 export interface ConnectionsOptions extends NetworkContext {
   readonly endpoint: IkeEndpointApi
@@ -38,6 +39,9 @@ export class Connections {
   readonly #options: ConnectionsOptions
   readonly #driver: Driver
   #suspendWatch: SuspendWatch | undefined
+  #whereabouts: Whereabouts | undefined
+  /** Of the Child SAs that are installed. */
+  readonly #suites = new Map<number, ChildSa['suite']>()
   /** Ways to look at, with the latest suite of each. */
   readonly #mtuDemands = new Map<string, EspOverhead>()
   #isAdaptingMtu = false
@@ -76,11 +80,22 @@ export class Connections {
     for (const peer of config.peers) {
       const remote = addresses.remoteOf(peer.name)
       if (remote === undefined) continue
-      this.#driver.input('setPeerRemote', (endpoint, time) => endpoint.setPeerRemote(peer.name, remote, time))
+      this.#setRemote(peer, remote)
       this.#initiate(peer, remote)
     }
     addresses.begin((peer, remote, isFirst) => this.#remoteFound(peer, remote, isFirst))
     this.#suspendWatch = new SuspendWatch({ now, bootOffset, onResume: (ms) => this.#resumed(ms) })
+    const { host, sockets, reporter } = this.#options
+    this.#whereabouts = new Whereabouts({
+      config,
+      host,
+      families: sockets.families,
+      reporter,
+      snapshot: () => this.snapshot(),
+      onChange: (found) =>
+        this.#driver.input('addresses', (endpoint, time) => endpoint.localAddressesChanged(found, time)),
+    })
+    void this.#whereabouts.look()
   }
 
   readonly onDatagram: DatagramSink = (data, family, localAddress, localPort, remoteAddress, remotePort) => {
@@ -137,6 +152,7 @@ export class Connections {
   close(): void {
     this.#isClosing = true
     this.#suspendWatch?.close()
+    this.#whereabouts?.close()
     this.#driver.close()
   }
 
@@ -146,6 +162,12 @@ export class Connections {
     reporter.logger.log('info', 'resumed: peers are asked whether they are there', { pausedMs })
     this.#driver.input('resumed', (endpoint, time) => endpoint.resumed(time))
     void addresses.refresh()
+    void this.#whereabouts?.look()
+  }
+
+  #setRemote(peer: ConfiguredPeer, remote: Path['remote']): void {
+    const others = this.#options.addresses.othersOf(peer.name)
+    this.#driver.input('setPeerRemote', (endpoint, time) => endpoint.setPeerRemote(peer.name, remote, time, others))
   }
 
   #initiate(peer: ConfiguredPeer, remote: Path['remote']): void {
@@ -166,7 +188,7 @@ export class Connections {
   #remoteFound(peer: ConfiguredPeer, remote: Path['remote'], isFirst: boolean): void {
     if (this.#isClosing) return
     const { host, addresses } = this.#options
-    this.#driver.input('setPeerRemote', (endpoint, time) => endpoint.setPeerRemote(peer.name, remote, time))
+    this.#setRemote(peer, remote)
     const isHeldNoMore = !host.areRoutesInstalled && addresses.unresolved.length === 0
     const ready = isHeldNoMore ? installRoutes(this.#options) : admitPeer(this.#options, remote.address)
     ready.then(
@@ -192,6 +214,7 @@ export class Connections {
         return
       case 'remove-child-sa':
         // Of our own shutdown nobody needs to be told tunnel by tunnel.
+        this.#suites.delete(event.id)
         if (datapath.remove(event.id)?.isDown === true && !this.#isClosing) peers.tunnelDown(event.peer, event.tunnel)
         return
       case 'use-child-sa':
@@ -199,6 +222,7 @@ export class Connections {
         return
       case 'path-changed':
         datapath.move(event)
+        this.#lookAtPath(event)
         peers.handle(event, now())
         return
       case 'ike-sa-closed':
@@ -216,6 +240,7 @@ export class Connections {
   #install(event: Extract<IkeEvent, { kind: 'install-child-sa' }>): void {
     const { datapath, peers } = this.#options
     const { sa } = event
+    this.#suites.set(sa.id, sa.suite)
     if (datapath.install(sa, event.carries)) {
       const children = this.snapshot().flatMap((ike) => ike.children)
       const suite = children.find((child) => child.id === sa.id)?.suite ?? ''
@@ -223,6 +248,15 @@ export class Connections {
       peers.tunnelUp(event, suite, selectors, now())
     }
     void this.#adaptMtu(sa)
+  }
+
+  /** Another way may be narrower, and a strict filter may stand in it. */
+  #lookAtPath({ path, childIds }: Extract<IkeEvent, { kind: 'path-changed' }>): void {
+    for (const id of childIds) {
+      const suite = this.#suites.get(id)
+      if (suite !== undefined) void this.#adaptMtu({ suite, path })
+    }
+    void admitPeer(this.#options, path.remote.address)
   }
 
   /**
