@@ -100,8 +100,9 @@ export class Roaming {
     // Whoever does not know MOBIKE may still follow where our next packet comes from.
     if (path.remote.address === sa.path.remote.address) setPath(this.#core, sa, path)
     resend(this.#core, sa, now)
-    if (sa.mobility !== undefined) this.#announce(sa, now)
-    else if (sa.state.name === 'established') this.#core.reauthenticate(sa, now)
+    if (sa.state.name !== 'established') return
+    if (sa.mobility === undefined) this.#core.reauthenticate(sa, now)
+    else schedule(this.#core, sa, { kind: 'announce-addresses' }, now)
   }
 
   /** The responder cannot move, but tells where it is; whether to go there is the initiator's choice (§3.6). */
