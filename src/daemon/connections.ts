@@ -21,6 +21,7 @@ import { messageOf } from './reporter.ts'
 import { selectorTexts } from './status.ts'
 import { SuspendWatch } from './suspend.ts'
 import type { JobRunner } from './types.ts'
+import { Whereabouts } from './whereabouts.ts'
 
 export interface ConnectionsOptions extends NetworkContext {
   readonly endpoint: IkeEndpointApi
@@ -36,6 +37,9 @@ export class Connections {
   readonly #options: ConnectionsOptions
   readonly #driver: Driver
   #suspendWatch: SuspendWatch | undefined
+  #whereabouts: Whereabouts | undefined
+  /** Of the Child SAs that are installed. */
+  readonly #suites = new Map<number, ChildSa['suite']>()
   /** What the device has, or is about to have: changes wait for each other. */
   #leastMtu: number
   #mtuChange: Promise<void> = Promise.resolve()
@@ -75,11 +79,22 @@ export class Connections {
     for (const peer of config.peers) {
       const remote = addresses.remoteOf(peer.name)
       if (remote === undefined) continue
-      this.#driver.input('setPeerRemote', (endpoint, time) => endpoint.setPeerRemote(peer.name, remote, time))
+      this.#setRemote(peer, remote)
       this.#initiate(peer, remote)
     }
     addresses.begin((peer, remote, isFirst) => this.#remoteFound(peer, remote, isFirst))
     this.#suspendWatch = new SuspendWatch({ now, bootOffset, onResume: (ms) => this.#resumed(ms) })
+    const { host, sockets, reporter } = this.#options
+    this.#whereabouts = new Whereabouts({
+      config,
+      host,
+      families: sockets.families,
+      reporter,
+      snapshot: () => this.snapshot(),
+      onChange: (found) =>
+        this.#driver.input('addresses', (endpoint, time) => endpoint.localAddressesChanged(found, time)),
+    })
+    void this.#whereabouts.look()
   }
 
   readonly onDatagram: DatagramSink = (data, family, localAddress, localPort, remoteAddress, remotePort) => {
@@ -136,6 +151,7 @@ export class Connections {
   close(): void {
     this.#isClosing = true
     this.#suspendWatch?.close()
+    this.#whereabouts?.close()
     this.#driver.close()
   }
 
@@ -145,6 +161,12 @@ export class Connections {
     reporter.logger.log('info', 'resumed: peers are asked whether they are there', { pausedMs })
     this.#driver.input('resumed', (endpoint, time) => endpoint.resumed(time))
     void addresses.refresh()
+    void this.#whereabouts?.look()
+  }
+
+  #setRemote(peer: ConfiguredPeer, remote: Path['remote']): void {
+    const others = this.#options.addresses.othersOf(peer.name)
+    this.#driver.input('setPeerRemote', (endpoint, time) => endpoint.setPeerRemote(peer.name, remote, time, others))
   }
 
   #initiate(peer: ConfiguredPeer, remote: Path['remote']): void {
@@ -165,7 +187,7 @@ export class Connections {
   #remoteFound(peer: ConfiguredPeer, remote: Path['remote'], isFirst: boolean): void {
     if (this.#isClosing) return
     const { host, addresses } = this.#options
-    this.#driver.input('setPeerRemote', (endpoint, time) => endpoint.setPeerRemote(peer.name, remote, time))
+    this.#setRemote(peer, remote)
     const isHeldNoMore = !host.areRoutesInstalled && addresses.unresolved.length === 0
     const ready = isHeldNoMore ? installRoutes(this.#options) : admitPeer(this.#options, remote.address)
     ready.then(
@@ -194,6 +216,7 @@ export class Connections {
         return
       case 'remove-child-sa':
         // Of our own shutdown nobody needs to be told tunnel by tunnel.
+        this.#suites.delete(event.id)
         if (datapath.remove(event.id)?.isDown === true && !this.#isClosing) peers.tunnelDown(event.peer, event.tunnel)
         return
       case 'use-child-sa':
@@ -201,6 +224,7 @@ export class Connections {
         return
       case 'path-changed':
         datapath.move(event)
+        this.#lookAtPath(event)
         peers.handle(event, now())
         return
       case 'ike-sa-closed':
@@ -218,11 +242,21 @@ export class Connections {
   #install(event: Extract<IkeEvent, { kind: 'install-child-sa' }>): void {
     const { datapath, peers } = this.#options
     const { sa } = event
+    this.#suites.set(sa.id, sa.suite)
     if (datapath.install(sa, event.carries)) {
       const selectors = { local: selectorTexts(sa.localSelectors), remote: selectorTexts(sa.remoteSelectors) }
       peers.tunnelUp(event, selectors, now())
     }
     this.#adaptMtu(sa)
+  }
+
+  /** Another way may be narrower, and a strict filter may stand in it. */
+  #lookAtPath({ path, childIds }: Extract<IkeEvent, { kind: 'path-changed' }>): void {
+    for (const id of childIds) {
+      const suite = this.#suites.get(id)
+      if (suite !== undefined) this.#adaptMtu({ suite, path })
+    }
+    void admitPeer(this.#options, path.remote.address)
   }
 
   /** The suite or the way may leave less room than was thought at the start. The MTU is never raised while running. */

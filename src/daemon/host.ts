@@ -52,7 +52,7 @@ export interface PathDemand {
 
 const prefixesOf = (selectors: readonly TrafficSelector[]) => selectors.flatMap((selector) => toPrefixes(selector))
 
-export function routeRequests(config: Config): RouteRequest[] {
+export function routeRequests(config: Pick<Config, 'peers'>): RouteRequest[] {
   return config.peers.flatMap((peer) =>
     peer.tunnels.map((tunnel) => ({
       local: prefixesOf(tunnel.localSelectors),

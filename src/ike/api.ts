@@ -62,6 +62,8 @@ export interface PeerConfig {
    */
   readonly onDead?: 'restart' | 'clear'
   readonly tunnels: readonly TunnelConfig[]
+  /** MOBIKE (RFC 4555), when the peer does it, too: connections live on at another address. Default true. */
+  readonly mobike?: boolean
   /**
    * What happens to the IKE SAs of this identity when it connects once more. `replace` (default): INITIAL_CONTACT removes
    * those from the same address and port at once, those from elsewhere when they don't answer within 5 s, so that two
@@ -177,6 +179,10 @@ export interface IkeSaSnapshot {
   /** Keywords of the negotiated suite, e.g. `aes256gcm16-prfsha384-x25519`. */
   readonly suite: string
   readonly behindNat: { readonly local: boolean; readonly remote: boolean }
+  /** Both sides do MOBIKE. */
+  readonly mobike: boolean
+  /** Addresses at which the peer may be reached, the one in use first. */
+  readonly remotes: readonly Path['remote'][]
   readonly establishedAt: Instant | undefined
   readonly children: readonly ChildSaSnapshot[]
   /** Ids of deleted Child SAs that still receive for a moment. */
@@ -223,6 +229,16 @@ export interface EndpointOptions {
   readonly keyLog?: KeyLog
 }
 
+/** Where this host is, as its kernel says. Addresses in text form, IPv6 compressed. */
+export interface HostAddresses {
+  /** All that are up, but those of the tunnel's own device. */
+  readonly present: readonly string[]
+  /** Those of them at which peers may be told that we can be reached. */
+  readonly announced: readonly string[]
+  /** The source that goes with each remote address that was asked for (`remotes` of the snapshot); absent: no route. */
+  readonly sources: ReadonlyMap<string, string>
+}
+
 /** src/ike/endpoint.ts exports `class IkeEndpoint implements IkeEndpointApi` with `constructor(options: EndpointOptions, env: Env)`. */
 export interface IkeEndpointApi {
   /** Starts (or restarts at once) the IKE SA of a peer that has an address. */
@@ -232,8 +248,13 @@ export interface IkeEndpointApi {
    * repeated, the next packet calls again.
    */
   startTunnel(peer: string, tunnel: string, now: Instant): void
-  /** A name was resolved again. */
-  setPeerRemote(peer: string, remote: Path['remote'], now: Instant): void
+  /** A name was resolved again. @param others its further addresses, for when the first gives no answer */
+  setPeerRemote(peer: string, remote: Path['remote'], now: Instant, others?: readonly Path['remote'][]): void
+  /**
+   * Addresses or routes of this host are others. IKE SAs whose address is gone, or that the kernel would send from another
+   * one, move there (MOBIKE) or are made anew; attempts that wait begin now.
+   */
+  localAddressesChanged(host: HostAddresses, now: Instant): void
   /** Deletes every IKE SA of the peer and stops reconnecting. */
   terminate(peer: string, now: Instant): void
   /** Deletes all; `pollEvent` reports `ike-sa-closed` for each as its Delete was answered or given up (closeGrace, 1 s). */

@@ -3,7 +3,7 @@
  * by the contract of api.ts: no socket, no clock, no callback; the driver drains all polls after each input.
  */
 import type { Env, Instant } from '../env.ts'
-import type { Path, SocketAddress } from '../sa/child-sa.ts'
+import type { SocketAddress } from '../sa/child-sa.ts'
 import { addNonEspMarker, demultiplex, stripNonEspMarker } from '../wire/esp.ts'
 import { EXCHANGE_TYPE } from '../wire/iana.ts'
 import { decodeIkeMessage } from '../wire/ike-message.ts'
@@ -14,6 +14,7 @@ import type {
   Datagram,
   EndpointOptions,
   Failure,
+  HostAddresses,
   IkeEndpointApi,
   IkeEvent,
   IkeSaSnapshot,
@@ -39,14 +40,16 @@ import { armKeepalive } from './keepalive.ts'
 import { lifetimeFrom } from './lifetime.ts'
 import { hint, probe, spiOfInvalidEsp } from './liveness.ts'
 import { repeatResponse } from './messaging.ts'
+import { followPeer } from './paths.ts'
 import { PeerTable } from './peer-table.ts'
 import { ReportLimiter } from './rate-limit.ts'
 import { Reconnects } from './reconnect.ts'
+import { Roaming } from './roaming.ts'
 import { SaTable } from './sa-table.ts'
 import { snapshotOf } from './snapshot.ts'
 import { Strangers } from './strangers.ts'
 import { Timers } from './timers.ts'
-import { initialContact, refusesAnother, sameSocket } from './uniqueness.ts'
+import { initialContact, refusesAnother } from './uniqueness.ts'
 
 /** Timers of the endpoint itself; IKE SAs count from 1, peers from -2 downwards (reconnect.ts). */
 const ENDPOINT_TIMER = -1
@@ -91,8 +94,14 @@ export class IkeEndpoint implements IkeEndpointApi {
     connect(this.#core, this.#sas, peer, now)
   }
 
-  setPeerRemote(peerName: string, remote: SocketAddress, _now: Instant): void {
-    this.#peers.setRemote(peerName, remote)
+  setPeerRemote(peerName: string, remote: SocketAddress, _now: Instant, others?: readonly SocketAddress[]): void {
+    this.#peers.setRemote(peerName, remote, others)
+  }
+
+  localAddressesChanged(host: HostAddresses, now: Instant): void {
+    if (this.#isShutDown) return
+    this.#core.roaming.changed(host, now)
+    this.#reconnects.retryAll(now)
   }
 
   terminate(peerName: string, now: Instant): void {
@@ -174,7 +183,7 @@ export class IkeEndpoint implements IkeEndpointApi {
 
   handleEndpointMoved(inboundSpi: number, remote: SocketAddress, _now: Instant): void {
     const sa = this.#sas.byInboundSpi(inboundSpi)
-    if (sa?.followsPeer) this.#movePath(sa, remote)
+    if (sa !== undefined) followPeer(this.#core, sa, remote, 'esp')
   }
 
   // Outputs.
@@ -195,7 +204,7 @@ export class IkeEndpoint implements IkeEndpointApi {
     return this.#sas
       .all()
       .filter((sa) => sa.state.name !== 'closed')
-      .map(snapshotOf)
+      .map((sa) => snapshotOf(sa, this.#core.roaming.remotesOf(sa)))
   }
 
   /** IKE_AUTH requests of strangers that were dropped because too many had failed. */
@@ -241,7 +250,7 @@ export class IkeEndpoint implements IkeEndpointApi {
   // What the exchanges call back.
 
   #makeCore(): Core {
-    return {
+    const core: Core = {
       env: this.#env,
       options: this.#options,
       timers: this.#timers,
@@ -276,8 +285,12 @@ export class IkeEndpoint implements IkeEndpointApi {
       hasOther: (sa, peer) =>
         this.#sas.ofPeer(peer.name).some((other) => other !== sa && other.state.name !== 'closing'),
       isWanted: (peer) => this.#reconnects.isWanted(peer.name),
-      movePath: (sa, remote) => this.#movePath(sa, remote),
+      get roaming() {
+        return roaming
+      },
     }
+    const roaming = new Roaming(core, this.#sas, (name) => this.#peers.remotesOf(name))
+    return core
   }
 
   #emit(event: IkeEvent): void {
@@ -338,20 +351,6 @@ export class IkeEndpoint implements IkeEndpointApi {
   #drop(sa: IkeSa): void {
     this.#sas.drop(sa)
     this.#halfOpen.remove(sa)
-  }
-
-  #movePath(sa: IkeSa, remote: SocketAddress): void {
-    if (sameSocket(sa.path.remote, remote)) return
-    const path: Path = { local: sa.path.local, remote }
-    sa.path = path
-    if (sa.state.name !== 'established') return
-    this.#emit({
-      kind: 'path-changed',
-      ikeSaId: sa.id,
-      peer: sa.state.peer.name,
-      path,
-      childIds: [...sa.state.children.keys()],
-    })
   }
 
   #fire(owner: number, name: TimerName, now: Instant): void {
