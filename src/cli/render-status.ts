@@ -94,6 +94,7 @@ function renderIkeSa(sa: IkeSaStatus): string[] {
   return [
     field('IKE SA', `${sa.suite}, ${formatMs(sa.ageMs)} old, ${role}, ${spis}`),
     field('path', `${formatEndpoint(sa.local)} ↔ ${formatEndpoint(sa.remote)}, ${natText(sa)}`),
+    ...(sa.ppk === null ? [] : [field('PPK', `${sa.ppk} (RFC 8784)`)]),
     field('identities', `${sa.localId} ↔ ${sa.remoteId}`),
   ]
 }

@@ -87,6 +87,7 @@ export const DEFAULTS = {
   ikeRekeyMs: 4 * 3_600_000,
   espRekeyMs: 3_600_000,
   onDead: 'restart',
+  childless: 'allow',
   uniqueness: 'replace',
   /** Packets. */
   replayWindow: 4096,

@@ -18,6 +18,7 @@ export function snapshotOf(sa: IkeSa): IkeSaSnapshot {
     localId: peer ? formatIdentity(peer.localId) : '',
     remoteId: remoteId ? formatIdentity(remoteId) : '',
     suite: protection ? formatSuite(protection.suite.transforms) : '',
+    ppk: sa.ppk,
     behindNat: sa.nat,
     establishedAt: state.name === 'established' ? state.since : undefined,
     children:

@@ -179,6 +179,7 @@ describe('status', () => {
             localId: 'office',
             remoteId: 'branch',
             suite: 'aes256gcm16-prfsha384-ecp384',
+            ppk: null,
             behindNat: { local: true, remote: false },
             ageMs: 61_000,
           },

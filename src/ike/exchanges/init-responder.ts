@@ -22,6 +22,14 @@ import type { IkeSuite } from '../protect.ts'
 import { refusal } from '../strangers.ts'
 import { commonNotifies, fragmentationNotify, makeProtection, resolveSuite, takesFragments } from './ike-sa-init.ts'
 
+/** What some peer that may be at this address is configured for. */
+export interface InitExtensions {
+  /** RFC 8784. */
+  readonly ppk: boolean
+  /** RFC 6023. */
+  readonly childless: boolean
+}
+
 export interface InitResponderContext {
   readonly core: Core
   readonly cookies: CookieJar
@@ -29,6 +37,7 @@ export interface InitResponderContext {
   readonly cookieNeeded: boolean
   /** IKE proposals of the peers that may be at this address: what we accept before we know who it is. */
   readonly suites: readonly SuiteProposal[]
+  readonly extensions: InitExtensions
   readonly newSaId: () => number
 }
 
@@ -92,7 +101,7 @@ export function handleInitRequest(
 }
 
 function openHalf(
-  { core, newSaId }: InitResponderContext,
+  { core, newSaId, extensions }: InitResponderContext,
   message: IkeMessage,
   datagram: Datagram,
   nat: NatView,
@@ -125,17 +134,18 @@ function openHalf(
     core.jobs.run({ kind: 'ke-public', method, privateKey }, at, (publicKey) => {
       privateKey.fill(0)
       if (!waiting() || publicKey === undefined) return
-      reply(core, sa, message, offer.nonceI, suite, chosen, publicKey, sharedSecret)
+      reply(core, sa, message, extensions, offer.nonceI, suite, chosen, publicKey, sharedSecret)
     })
   })
   return sa
 }
 
-/** <-- HDR { SAr1, KEr, Nr, N(NAT_DETECTION_*), N(SIGNATURE_HASH_ALGORITHMS), [N(IKEV2_FRAGMENTATION_SUPPORTED)] } */
+/** <-- HDR { SAr1, KEr, Nr, N(NAT_DETECTION_*), N(SIGNATURE_HASH_ALGORITHMS), [N(IKEV2_FRAGMENTATION_SUPPORTED),] [N(USE_PPK),] … } */
 function reply(
   core: Core,
   sa: IkeSa,
   message: IkeMessage,
+  extensions: InitExtensions,
   nonceI: Uint8Array,
   suite: IkeSuite,
   chosen: Payload,
@@ -143,12 +153,15 @@ function reply(
   sharedSecret: Uint8Array,
 ): void {
   const nonceR = core.env.rng.bytes(NONCE_LENGTH)
+  const usesPpk = extensions.ppk && notification(message.payloads, NOTIFY.USE_PPK) !== undefined
   const response = encodeIkeMessage(sa.header(EXCHANGE_TYPE.IKE_SA_INIT, 0, true), [
     chosen,
     { type: 'KE', method: suite.ke.id, data: publicKey },
     { type: 'Nonce', data: nonceR },
     ...commonNotifies(sa),
     ...(sa.fragmentation ? [fragmentationNotify()] : []),
+    ...(usesPpk ? [notify(NOTIFY.USE_PPK)] : []),
+    ...(extensions.childless ? [notify(NOTIFY.CHILDLESS_IKEV2_SUPPORTED)] : []),
   ])
   const protection = makeProtection(core, sa, suite, { nonceI, nonceR }, sharedSecret)
   const peerHashes = peerSignatureHashes(message.payloads)
@@ -159,6 +172,8 @@ function reply(
     initResponse: response,
     peerHashes,
     rawKeyRequested: false,
+    usesPpk,
+    allowsChildless: false,
   }
   sa.state = { name: 'init-replied', protection, handshake }
   sa.responses.answered(message, { messages: [response], payloads: undefined })

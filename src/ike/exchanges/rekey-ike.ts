@@ -241,6 +241,8 @@ function makeSuccessor(
   const renewed = makeProtection(core, fresh, suite, nonces, sharedSecret, seed)
   fresh.state = { name: 'established', peer, protection: renewed, remoteId, since: now, children: new Map() }
   fresh.nat = old.nat
+  fresh.ppk = old.ppk
+  fresh.beganChildless = old.beganChildless
   fresh.fragmentation = old.fragmentation
   fresh.packetSize = old.packetSize
   fresh.lifetime = lifetimeFrom(peer.rekeyMs, now, core.env.rng)
