@@ -236,6 +236,21 @@ describe('trouble', () => {
     expect([ikeSas(pair.left), ikeSas(pair.right)]).toEqual([['established'], ['established']])
   })
 
+  it.each([
+    'left',
+    'right',
+  ] as const)('the IKE SA is rekeyed by %s: its empty predecessor does not end it as a duplicate', (side) => {
+    for (let seed = 1; seed <= 6; seed++) {
+      const pair = attempt(openPair({ seed, left: PREFER }))
+      const [{ id = 0 } = {}] = pair[side].endpoint.snapshot()
+      const before = [...pair.left.installed.keys()]
+      pair[side].endpoint.rekeyIke(id, pair.world.now)
+      pair.world.run(5_000)
+      expect([...pair.left.installed.keys()]).toEqual(before)
+      expect(ikeSas(pair.left)).toEqual(['established'])
+    }
+  })
+
   it('the peer crashes between IKE_AUTH and the Child SA: the tunnel comes up all the same', () => {
     const pair = openPair({ left: PREFER })
     pair.left.endpoint.initiate('right', pair.world.now)

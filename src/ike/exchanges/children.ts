@@ -143,6 +143,8 @@ export function inherit(core: Core, from: IkeSa, to: IkeSa, now: Instant): void 
   from.lingering.clear()
   to.tasks.push(...from.tasks.filter(({ goal }) => goal.kind !== 'rekey-ike'))
   from.tasks.length = 0
+  // It is not content without Child SAs, it has handed them over.
+  from.beganChildless = false
   for (const child of childrenOf(to).values()) {
     if (child.phase !== 'deleting' && child.phase !== 'rekeying') continue
     child.phase = child.replacedBy === undefined ? 'live' : 'replaced'
