@@ -29,6 +29,8 @@ export interface TsvpnSetup {
   readonly esp?: string
   readonly interfaceName?: string
   readonly liveness?: string
+  /** Merged over the peer. */
+  readonly peer?: Readonly<Record<string, unknown>>
   readonly extra?: Readonly<Record<string, unknown>>
 }
 
@@ -102,6 +104,7 @@ export class TsvpnHost {
               ...(setup.esp ? { esp: { proposals: [setup.esp] } } : {}),
             },
           },
+          ...setup.peer,
         },
       },
       ...setup.extra,
