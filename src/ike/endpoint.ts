@@ -115,7 +115,7 @@ export class IkeEndpoint implements IkeEndpointApi {
     if (isMade || peer.remote === undefined || this.#isShutDown) return
     // IKE_AUTH asks for the first of the list.
     const tunnels = peer.tunnels.toSorted((a, b) => Number(b.name === tunnel) - Number(a.name === tunnel))
-    connect(this.#core, this.#sas, { ...peer, tunnels }, now)
+    connect(this.#core, this.#sas, { ...peer, tunnels }, now, [tunnel])
   }
 
   rekeyChild(childId: number, now: Instant): boolean {
@@ -227,6 +227,7 @@ export class IkeEndpoint implements IkeEndpointApi {
       cookies: () => this.#cookies.jar(now),
       cookieNeeded: this.#halfOpen.needsCookie(datagram.remote) || this.#strangers.isPressed(now),
       suites: this.#peers.suitesFor(datagram.remote),
+      extensions: this.#peers.extensionsFor(datagram.remote),
       newSaId: () => this.#sas.newSaId(),
     }
     const verdict = handleInitRequest(context, message, datagram, now)

@@ -38,6 +38,10 @@ export interface Handshake {
   readonly peerHashes: readonly number[] | undefined
   /** The responder asked for our raw public key (RFC 7670); an initiator asks in IKE_AUTH. */
   readonly rawKeyRequested: boolean
+  /** USE_PPK stood in both messages (RFC 8784 §3). */
+  readonly usesPpk: boolean
+  /** Initiator: CHILDLESS_IKEV2_SUPPORTED stood in the response (RFC 6023 §3). */
+  readonly allowsChildless: boolean
 }
 
 /** The first Child SA as we offered it in IKE_AUTH. */
@@ -87,7 +91,8 @@ export type State =
       readonly peer: PeerConfig
       readonly protection: Protection
       readonly handshake: Handshake
-      readonly offer: ChildOffer
+      /** Undefined when the IKE SA begins without a Child SA (RFC 6023). */
+      readonly offer: ChildOffer | undefined
     }
   | { readonly name: 'init-replied'; readonly protection: Protection; readonly handshake: Handshake }
   | { readonly name: 'auth-computing'; readonly peer: PeerConfig; readonly protection: Protection }
@@ -125,6 +130,8 @@ export class IkeSa {
   nat: NatView = { local: false, remote: false }
   readonly requests = new RequestWindow()
   readonly responses = new ResponseWindow()
+  /** Id of the PPK that its keys are made of (RFC 8784); rekeying hands it on with SK_d. */
+  ppk: string | undefined
   /** Both sides said in IKE_SA_INIT that they take fragments (FR-01). */
   fragmentation = false
   /** Octets of the largest IP packet for our messages, while fragments are possible. */
@@ -152,6 +159,10 @@ export class IkeSa {
   successor: IkeSa | undefined
   /** The other end of `successor`. */
   heirOf: IkeSa | undefined
+  /** Tunnels that the IKE SA was begun for besides those that are always up: traffic wants them, or the old one has them. */
+  calledFor: readonly string[] = []
+  /** IKE_AUTH made no Child SA, and was not to (RFC 6023): having none is no fault of this IKE SA. */
+  beganChildless = false
   /** Id of the IKE SA that goes when this one carries its tunnels (reauthentication). */
   supersedes: number | undefined
   /** CREATE_CHILD_SA requests of the peer within the current minute (THREATS #34). */

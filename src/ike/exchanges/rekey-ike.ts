@@ -255,6 +255,8 @@ function makeSuccessor(
   fresh.state = { name: 'established', peer, protection: renewed, remoteId, since: now, children: new Map() }
   fresh.nat = old.nat
   fresh.mobility = old.mobility
+  fresh.ppk = old.ppk
+  fresh.beganChildless = old.beganChildless
   fresh.fragmentation = old.fragmentation
   fresh.packetSize = old.packetSize
   fresh.lifetime = lifetimeFrom(peer.rekeyMs, now, core.env.rng)
