@@ -103,9 +103,12 @@ export function handleInitRequest(
   }
   const chosen: Payload = { type: 'SA', proposals: [{ protocol: PROTOCOL.IKE, ...selected, spi: new Uint8Array(0) }] }
   const sa = newHalf(context, message, datagram, nat, now)
-  // Nobody gets more octets sent to another's address than it sends itself (THREATS #11).
-  const answer = { suite, chosen, extras: agreedNotifies(context.extensions, message) }
-  if (!isProven && answerLength(sa, answer) > message.raw.length) return askForCookie()
+  const { extensions } = context
+  // Nobody gets more octets sent to another's address than it sends itself (THREATS #11); what it did not ask for goes first.
+  const answer = [extensions, { ...extensions, childless: false }]
+    .map((said) => ({ suite, chosen, extras: agreedNotifies(said, message) }))
+    .find((candidate) => isProven || answerLength(sa, candidate) <= message.raw.length)
+  if (answer === undefined) return askForCookie()
   compute(context.core, sa, message, offer, answer, now)
   return { kind: 'half-open', sa }
 }
