@@ -162,4 +162,6 @@ function finish(
   sa.unconfirmed = child.sa.id
   sendResponse(core, sa, protection, request, answer, now)
   armTasks(core, sa, now)
+  // Its first Child SA: what IKE_AUTH would have settled.
+  if (sa.beganChildless) core.settled(sa, now)
 }

@@ -22,6 +22,14 @@ import type { IkeSuite } from '../protect.ts'
 import { refusal } from '../strangers.ts'
 import { commonNotifies, fragmentationNotify, makeProtection, resolveSuite, takesFragments } from './ike-sa-init.ts'
 
+/** What some peer that may be at this address is configured for. */
+export interface InitExtensions {
+  /** RFC 8784. */
+  readonly ppk: boolean
+  /** RFC 6023. */
+  readonly childless: boolean
+}
+
 export interface InitResponderContext {
   readonly core: Core
   /** Opens the jar: from then on its secret is replaced every minute. */
@@ -30,6 +38,7 @@ export interface InitResponderContext {
   readonly cookieNeeded: boolean
   /** IKE proposals of the peers that may be at this address: what we accept before we know who it is. */
   readonly suites: readonly SuiteProposal[]
+  readonly extensions: InitExtensions
   readonly newSaId: () => number
 }
 
@@ -45,6 +54,13 @@ interface Offer {
   readonly sa: PayloadOf<'SA'>
   readonly ke: PayloadOf<'KE'>
   readonly nonceI: Uint8Array
+}
+
+/** What we say to an offer, but for our public value and nonce. */
+interface Answer {
+  readonly suite: IkeSuite
+  readonly chosen: Payload
+  readonly extras: readonly Payload[]
 }
 
 export function handleInitRequest(
@@ -88,8 +104,9 @@ export function handleInitRequest(
   const chosen: Payload = { type: 'SA', proposals: [{ protocol: PROTOCOL.IKE, ...selected, spi: new Uint8Array(0) }] }
   const sa = newHalf(context, message, datagram, nat, now)
   // Nobody gets more octets sent to another's address than it sends itself (THREATS #11).
-  if (!isProven && answerLength(sa, suite, chosen) > message.raw.length) return askForCookie()
-  compute(context.core, sa, message, offer, suite, chosen, now)
+  const answer = { suite, chosen, extras: agreedNotifies(context.extensions, message) }
+  if (!isProven && answerLength(sa, answer) > message.raw.length) return askForCookie()
+  compute(context.core, sa, message, offer, answer, now)
   return { kind: 'half-open', sa }
 }
 
@@ -102,6 +119,16 @@ function showsCookie(
   const presented = notification(payloads, NOTIFY.COOKIE)?.data
   if (presented === undefined || offer === undefined) return false
   return context.cookies().isValid(presented, remote, header.initiatorSpi, offer.nonceI)
+}
+
+/** What both sides can do besides, said only to who asked or where the RFC lets us say it unasked. */
+function agreedNotifies({ ppk, childless }: InitExtensions, { payloads }: IkeMessage): Payload[] {
+  const usesPpk = ppk && notification(payloads, NOTIFY.USE_PPK) !== undefined
+  return [
+    ...(takesFragments(payloads) ? [fragmentationNotify()] : []),
+    ...(usesPpk ? [notify(NOTIFY.USE_PPK)] : []),
+    ...(childless ? [notify(NOTIFY.CHILDLESS_IKEV2_SUPPORTED)] : []),
+  ]
 }
 
 /** Known to nobody yet. */
@@ -126,18 +153,11 @@ function newHalf(
   return sa
 }
 
-function compute(
-  core: Core,
-  sa: IkeSa,
-  message: IkeMessage,
-  offer: Offer,
-  suite: IkeSuite,
-  chosen: Payload,
-  now: Instant,
-): void {
+function compute(core: Core, sa: IkeSa, message: IkeMessage, offer: Offer, answer: Answer, now: Instant): void {
   core.timers.set(sa.id, 'halfOpenExpiry', now + HALF_OPEN_LIFE_MS)
-  const { id: method } = suite.ke
-  const privateKey = suite.ke.generatePrivate(core.env.rng)
+  const { ke } = answer.suite
+  const method = ke.id
+  const privateKey = ke.generatePrivate(core.env.rng)
   const waiting = (): boolean => sa.state.name === 'init-computing'
   core.jobs.run({ kind: 'ke-shared', method, privateKey, peerPublic: offer.ke.data }, now, (sharedSecret, at) => {
     if (!waiting() || sharedSecret === undefined) privateKey.fill(0)
@@ -148,31 +168,31 @@ function compute(
     core.jobs.run({ kind: 'ke-public', method, privateKey }, at, (publicKey) => {
       privateKey.fill(0)
       if (!waiting() || publicKey === undefined) return
-      reply(core, sa, message, offer.nonceI, suite, chosen, publicKey, sharedSecret)
+      reply(core, sa, message, offer.nonceI, answer, publicKey, sharedSecret)
     })
   })
 }
 
-/** <-- HDR { SAr1, KEr, Nr, N(NAT_DETECTION_*), N(SIGNATURE_HASH_ALGORITHMS), [N(IKEV2_FRAGMENTATION_SUPPORTED)] } */
+/** <-- HDR { SAr1, KEr, Nr, N(NAT_DETECTION_*), N(SIGNATURE_HASH_ALGORITHMS), [N(IKEV2_FRAGMENTATION_SUPPORTED),] [N(USE_PPK),] … } */
 function encodeAnswer(
   sa: IkeSa,
-  { ke }: IkeSuite,
-  chosen: Payload,
+  { suite, chosen, extras }: Answer,
   publicKey: Uint8Array,
   nonceR: Uint8Array,
 ): Uint8Array {
   return encodeIkeMessage(sa.header(EXCHANGE_TYPE.IKE_SA_INIT, 0, true), [
     chosen,
-    { type: 'KE', method: ke.id, data: publicKey },
+    { type: 'KE', method: suite.ke.id, data: publicKey },
     { type: 'Nonce', data: nonceR },
     ...commonNotifies(sa),
-    ...(sa.fragmentation ? [fragmentationNotify()] : []),
+    ...extras,
   ])
 }
 
 /** Before anything is computed for it. */
-function answerLength(sa: IkeSa, suite: IkeSuite, chosen: Payload): number {
-  return encodeAnswer(sa, suite, chosen, new Uint8Array(suite.ke.publicLength), new Uint8Array(NONCE_LENGTH)).length
+function answerLength(sa: IkeSa, answer: Answer): number {
+  const { publicLength } = answer.suite.ke
+  return encodeAnswer(sa, answer, new Uint8Array(publicLength), new Uint8Array(NONCE_LENGTH)).length
 }
 
 function reply(
@@ -180,14 +200,13 @@ function reply(
   sa: IkeSa,
   message: IkeMessage,
   nonceI: Uint8Array,
-  suite: IkeSuite,
-  chosen: Payload,
+  answer: Answer,
   publicKey: Uint8Array,
   sharedSecret: Uint8Array,
 ): void {
   const nonceR = core.env.rng.bytes(NONCE_LENGTH)
-  const response = encodeAnswer(sa, suite, chosen, publicKey, nonceR)
-  const protection = makeProtection(core, sa, suite, { nonceI, nonceR }, sharedSecret)
+  const response = encodeAnswer(sa, answer, publicKey, nonceR)
+  const protection = makeProtection(core, sa, answer.suite, { nonceI, nonceR }, sharedSecret)
   const peerHashes = peerSignatureHashes(message.payloads)
   const handshake = {
     nonceI,
@@ -196,6 +215,8 @@ function reply(
     initResponse: response,
     peerHashes,
     rawKeyRequested: false,
+    usesPpk: notification(answer.extras, NOTIFY.USE_PPK) !== undefined,
+    allowsChildless: false,
   }
   sa.state = { name: 'init-replied', protection, handshake }
   sa.responses.answered(message, { messages: [response], payloads: undefined })
