@@ -13,9 +13,8 @@ export function connect(core: Core, sas: SaTable, peer: PeerConfig, now: Instant
 }
 
 /** Make before break: the other one goes when this one carries its tunnels. */
-export function reauthenticate(core: Core, sas: SaTable, old: IkeSa, now: Instant): void {
-  const { peer } = old
-  if (peer === undefined || sas.ofPeer(peer.name).some(({ supersedes }) => supersedes === old.id)) return
+export function reauthenticate(core: Core, sas: SaTable, old: IkeSa, peer: PeerConfig, now: Instant): void {
+  if (sas.ofPeer(peer.name).some(({ supersedes }) => supersedes === old.id)) return
   call(core, sas, peer, now, old.id)
 }
 

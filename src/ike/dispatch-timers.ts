@@ -6,9 +6,11 @@ import type { Core } from './core.ts'
 import { failures } from './describe.ts'
 import { childrenOf, onLinger } from './exchanges/children.ts'
 import { beginDelete, checkLiveness } from './exchanges/informational.ts'
+import { handOver } from './exchanges/rekey-ike.ts'
 import { runTasks } from './exchanges/run-tasks.ts'
 import type { IkeSa } from './ike-sa.ts'
 import { sendKeepalive } from './keepalive.ts'
+import { probe } from './liveness.ts'
 import { retransmit } from './messaging.ts'
 import { retransmitDelay } from './window.ts'
 
@@ -48,6 +50,12 @@ function giveUp(core: Core, sa: IkeSa, now: Instant): void {
   const { peer, state } = sa
   if (peer === undefined) return
   if (state.name === 'closing') return core.close(sa, state.failure, now)
+  const { successor } = sa
+  if (successor !== undefined && handOver(core, sa, now)) {
+    // The peer rekeyed it, and its Delete never came. Whether it is still there, the new one will show.
+    core.close(sa, failures.rekeyed(peer), now)
+    return probe(core, successor, now)
+  }
   const hint = state.name === 'init-sent' ? state.hint : undefined
   const silent = state.name === 'established' ? failures.peerDead : failures.noResponse
   core.close(sa, hint ?? silent(peer, sa.path.remote), now)

@@ -49,6 +49,7 @@ export function drawScenario(seed: number, dice: SeededRng): Scenario {
       ike,
       esp: [draw(dice, ESP)],
       livenessMs: dice.chance(0.5) ? 5_000 : 30_000,
+      left: { mobike: dice.chance(0.8) },
       right: { ikeProposals: taste.map((words) => parseIkeProposal(words)), ...(nat ? { remote: undefined } : {}) },
     },
   }
