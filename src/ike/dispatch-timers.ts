@@ -34,6 +34,7 @@ export function onTimer(core: Core, sa: IkeSa, name: TimerName, now: Instant): v
     case 'lifetime':
       return onLifetime(core, sa, now)
     case 'reconnect':
+    case 'cookieGuard':
     case 'cookieRotation':
       return
   }
@@ -50,11 +51,11 @@ function giveUp(core: Core, sa: IkeSa, now: Instant): void {
   const { peer, state } = sa
   if (peer === undefined) return
   if (state.name === 'closing') return core.close(sa, state.failure, now)
-  const { successor } = sa
-  if (successor !== undefined && handOver(core, sa, now)) {
-    // The peer rekeyed it, and its Delete never came. Whether it is still there, the new one will show.
-    core.close(sa, failures.rekeyed(peer), now)
-    return probe(core, successor, now)
+  const { heir } = sa
+  if (heir !== undefined && handOver(core, sa, now)) {
+    // The peer may speak there only: it is asked, and has 5 s.
+    probe(core, heir, now)
+    return core.close(sa, failures.rekeyed(peer), now)
   }
   const hint = state.name === 'init-sent' ? state.hint : undefined
   const silent = state.name === 'established' ? failures.peerDead : failures.noResponse
@@ -68,6 +69,7 @@ function onLiveness(core: Core, sa: IkeSa, now: Instant): void {
   const due = lastSign(core, sa) + peer.livenessMs
   if (due <= now) checkLiveness(core, sa, now)
   core.timers.set(sa.id, 'liveness', due > now ? due : now + peer.livenessMs)
+  core.settledLate(sa, now)
 }
 
 /** Time of the last authentic message or packet of the peer. */

@@ -15,13 +15,14 @@ import { handleCreateRequest, handleCreateResponse } from './exchanges/create-ch
 import { handleInformationalRequest, handleInformationalResponse } from './exchanges/informational.ts'
 import { handleInitResponse } from './exchanges/init-initiator.ts'
 import { adoptWorkingPath } from './exchanges/mobike.ts'
+import { confirmSuccessor } from './exchanges/rekey-ike.ts'
 import { mayServe } from './gate.ts'
 import type { IkeSa } from './ike-sa.ts'
 import { hint } from './liveness.ts'
 import { matchResponse, repeatResized, repeatResponse, sendResponse } from './messaging.ts'
 import { type Opened, openMessage } from './opening.ts'
 import { followPeer } from './paths.ts'
-import { notify } from './payloads.ts'
+import { notification, notify } from './payloads.ts'
 import type { Protection } from './protect.ts'
 
 export function handleMessage(core: Core, sa: IkeSa, message: IkeMessage, datagram: Datagram, now: Instant): void {
@@ -91,10 +92,16 @@ function serveResponse(
 ): void {
   const answered = matchResponse(core, sa, message)
   const purpose = answered?.purpose
+  if (purpose !== undefined && sa.heirOf?.successor === sa) confirmSuccessor(core, sa, now)
+  const { state } = sa
+  // The peer has deleted the IKE SA without a word more (RFC 7296 §2.21.3).
+  if (state.name === 'established' && notification(payloads, NOTIFY.INVALID_SYNTAX) !== undefined) {
+    return core.close(sa, failures.peerError(state.peer, NOTIFY.INVALID_SYNTAX, 'a request of ours'), now)
+  }
   const path = { local, remote }
   if (answered?.spread !== undefined) adoptWorkingPath(core, sa, path, answered.spread, now)
   if (purpose === 'ike-auth') handleAuthResponse(core, sa, payloads, now)
-  else if (purpose === 'create-child' && sa.state.name === 'established') handleCreateResponse(core, sa, payloads, now)
+  else if (purpose === 'create-child' && sa.creation !== undefined) handleCreateResponse(core, sa, payloads, now)
   else if (purpose !== undefined) handleInformationalResponse(core, sa, purpose, payloads, path, now)
 }
 
