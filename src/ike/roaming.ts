@@ -78,7 +78,7 @@ export class Roaming {
     return paths.filter((one) => !samePath(one, path)).slice(0, MAX_PATHS)
   }
 
-  /** The peer does not take us at these addresses: another address of its own, else a new IKE SA. */
+  /** The peer does not take us at these addresses. It may take a new IKE SA, which has none to leave. */
   refused(sa: IkeSa, now: Instant): void {
     this.#core.env.logger.log('warn', 'the peer refused our new address', { peer: sa.peer?.name })
     this.#core.reauthenticate(sa, now)

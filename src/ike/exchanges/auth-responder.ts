@@ -12,6 +12,7 @@ import type { Core } from '../core.ts'
 import { failures, formatOffers } from '../describe.ts'
 import type { Handshake, IkeSa, LiveChild } from '../ike-sa.ts'
 import { sendResponse } from '../messaging.ts'
+import { isUntranslated } from '../mobike.ts'
 import { asksForRawKey, find, notification, notify } from '../payloads.ts'
 import type { Protection } from '../protect.ts'
 import { rawPublicKey } from './auth-initiator.ts'
@@ -45,6 +46,10 @@ export function handleAuthRequest(
   const found = authenticate(core, sa, protection, handshake, payloads, now)
   if ('reason' in found && isStranger) core.authBudget.failed(now)
   if ('reason' in found) return refuseAuth(core, sa, protection, request, found, now)
+  if (found.peer.mobike !== false && !isUntranslated(payloads, sa.replyPath)) {
+    const failure = failures.natForbidden(found.peer, sa.replyPath.remote)
+    return refuseAuth(core, sa, protection, request, failure, now, NOTIFY.UNEXPECTED_NAT_DETECTED)
+  }
 
   const proof = proveOurselves('responder', protection, handshake, found.peer.localId, found.peer.localAuth)
   if (proof.kind === 'impossible') {
@@ -145,7 +150,8 @@ function refuseAuth(
   request: IkeMessage,
   failure: Failure,
   now: Instant,
+  notifyType: number = NOTIFY.AUTHENTICATION_FAILED,
 ): void {
-  sendResponse(core, sa, protection, request, [notify(NOTIFY.AUTHENTICATION_FAILED)], now)
+  sendResponse(core, sa, protection, request, [notify(notifyType)], now)
   core.close(sa, failure, now)
 }
