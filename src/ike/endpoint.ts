@@ -272,7 +272,8 @@ export class IkeEndpoint implements IkeEndpointApi {
       adopt: (sa) => this.#sas.adopt(sa),
       moveChildren: (from, to) => this.#sas.moveChildren(from, to),
       reauthenticate: (sa, now) => {
-        if (!this.#isShutDown) reauthenticate(this.#core, this.#sas, sa, now)
+        const peer = sa.peer && this.#peers.named(sa.peer.name)
+        if (peer !== undefined && !this.#isShutDown) reauthenticate(this.#core, this.#sas, sa, peer, now)
       },
       findPeer: (remoteId, localId, from) => this.#peers.identified(remoteId, localId, from),
       isPeerAt: (remote) => this.#peers.isPeerAt(remote),
