@@ -8,8 +8,6 @@ import { TsvpnError } from '../errors.ts'
 import type { IkeEndpointApi, IkeEvent, IkeSaSnapshot } from '../ike/api.ts'
 
 import { bootOffset, now } from '../io/clock.ts'
-import type { EspOverhead } from '../io/mtu.ts'
-
 import type { ShardEvent } from '../io/native.ts'
 import type { DatagramSink, UdpSockets } from '../io/udp.ts'
 import type { ChildSa, Path } from '../sa/child-sa.ts'
@@ -38,15 +36,16 @@ export class Connections {
   readonly #options: ConnectionsOptions
   readonly #driver: Driver
   #suspendWatch: SuspendWatch | undefined
-  /** Ways to look at, with the latest suite of each. */
-  readonly #mtuDemands = new Map<string, EspOverhead>()
-  #isAdaptingMtu = false
+  /** What the device has, or is about to have: changes wait for each other. */
+  #leastMtu: number
+  #mtuChange: Promise<void> = Promise.resolve()
   #isClosing = false
   #onQuiet: () => void = () => {}
 
   constructor(options: ConnectionsOptions) {
     this.#options = options
-    const { endpoint, sockets, reporter, peers, addresses } = options
+    const { endpoint, sockets, reporter, peers, addresses, host } = options
+    this.#leastMtu = host.tun.mtu
     this.#driver = new Driver({
       endpoint,
       logger: reporter.logger,
@@ -187,6 +186,9 @@ export class Connections {
             this.#driver.input('completeJob', (endpoint, time) => endpoint.completeJob(event.id, result, time)),
           )
         return
+      case 'cookie-guard':
+        this.#options.sockets.guard(event.secret ?? null)
+        return
       case 'install-child-sa':
         this.#install(event)
         return
@@ -217,47 +219,29 @@ export class Connections {
     const { datapath, peers } = this.#options
     const { sa } = event
     if (datapath.install(sa, event.carries)) {
-      const children = this.snapshot().flatMap((ike) => ike.children)
-      const suite = children.find((child) => child.id === sa.id)?.suite ?? ''
       const selectors = { local: selectorTexts(sa.localSelectors), remote: selectorTexts(sa.remoteSelectors) }
-      peers.tunnelUp(event, suite, selectors, now())
+      peers.tunnelUp(event, selectors, now())
     }
-    void this.#adaptMtu(sa)
+    this.#adaptMtu(sa)
   }
 
-  /**
-   * The suite or the way may leave less room than was thought at the start. The MTU is never raised while running. Asking
-   * for a way starts a process: whoever comes up while one runs shares the next.
-   */
-  async #adaptMtu({ suite, path }: Pick<ChildSa, 'suite' | 'path'>): Promise<void> {
-    const { reporter } = this.#options
-    this.#mtuDemands.set(path.remote.address, suiteOverhead(suite))
-    if (this.#isAdaptingMtu) return
-    this.#isAdaptingMtu = true
-    try {
-      while (this.#mtuDemands.size > 0 && !this.#isClosing) await this.#adaptMtuTo(this.#takeMtuDemands())
-    } catch (error) {
-      reporter.logger.log('warn', 'mtu not adapted', { error: messageOf(error) })
-    } finally {
-      this.#isAdaptingMtu = false
-    }
-  }
-
-  #takeMtuDemands(): [string, EspOverhead][] {
-    const demands = [...this.#mtuDemands]
-    this.#mtuDemands.clear()
-    return demands
-  }
-
-  async #adaptMtuTo(demands: readonly [string, EspOverhead][]): Promise<void> {
+  /** The suite or the way may leave less room than was thought at the start. The MTU is never raised while running. */
+  #adaptMtu({ suite, path }: Pick<ChildSa, 'suite' | 'path'>): void {
     const { host, reporter } = this.#options
-    const paths = await host.paths(demands.map(([address]) => address))
-    for (const [address, overhead] of demands) {
-      const mtu = host.mtuFor([{ address, pathMtu: paths.get(address)?.mtu, overhead }], overhead)
-      if (mtu >= host.tun.mtu || this.#isClosing) continue
+    const { address } = path.remote
+    const overhead = suiteOverhead(suite)
+    const mtu = host.mtuFor([{ address, pathMtu: host.pathMtuTo(address), overhead }], overhead)
+    if (mtu >= this.#leastMtu) return
+    this.#leastMtu = mtu
+    const lower = async () => {
+      if (this.#isClosing) return
       await host.tun.setMtu(mtu)
       reporter.logger.log('info', 'mtu lowered', { mtu, peer: address })
     }
+    this.#mtuChange = this.#mtuChange.then(lower).catch((error: unknown) => {
+      this.#leastMtu = host.tun.mtu
+      reporter.logger.log('warn', 'mtu not adapted', { error: messageOf(error) })
+    })
   }
 
   #handleShardEvent(event: ShardEvent): void {

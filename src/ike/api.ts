@@ -114,7 +114,13 @@ export type IkeEvent =
    * Install inbound, then outbound. `now`: traffic moves to it at once, for the peer receives on it already; `later`: it
    * moves with `use-child-sa`, and an older one carries it until then.
    */
-  | { readonly kind: 'install-child-sa'; readonly sa: ChildSa; readonly carries: 'now' | 'later' }
+  | {
+      readonly kind: 'install-child-sa'
+      readonly sa: ChildSa
+      readonly carries: 'now' | 'later'
+      /** Keywords of what was agreed, e.g. `aes128gcm16-esn`; with the key exchange where there was one. */
+      readonly suite: string
+    }
   /** The peer has shown that it receives on this Child SA. */
   | { readonly kind: 'use-child-sa'; readonly id: number; readonly peer: string; readonly tunnel: string }
   /** The IKE SA lives on under new keys; Child SAs move along. */
@@ -143,6 +149,11 @@ export type IkeEvent =
     }
   /** A first message was refused before there was an IKE SA: whose it was nobody can know yet. */
   | { readonly kind: 'stranger-refused'; readonly failure: Failure }
+  /**
+   * Flooded: until the secret is undefined, the driver may answer an IKE_SA_INIT request without COOKIE by one that it makes
+   * as ike/cookie.ts does, and need not pass it on. A driver that does not is only slower.
+   */
+  | { readonly kind: 'cookie-guard'; readonly secret: Uint8Array | undefined }
   /** A request goes out for the second time or more: the user sees that the peer is silent. */
   | { readonly kind: 'retransmit'; readonly ikeSaId: number; readonly peer: string; readonly attempt: number }
   /** The peer's authenticated address changed: set it on these outbound SAs. */
@@ -160,6 +171,7 @@ export type TimerName =
   | 'liveness'
   | 'natKeepalive'
   | 'reconnect'
+  | 'cookieGuard'
   | 'cookieRotation'
   | 'closeGrace'
   | 'task'

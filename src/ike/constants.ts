@@ -45,6 +45,9 @@ export const MAX_INIT_REQUEST = 4_096
 export const SAS_PER_PEER = 16
 /** A public value, shared secret or signature that takes longer was lost: the attempt ends. */
 export const JOB_LIFE_MS = 30_000
+/** Cookies given out per second from which on the driver gives them out, for so long at a time. */
+export const COOKIE_GUARD_PER_SECOND = 500
+export const COOKIE_GUARD_MS = 5_000
 /** A cookie is honoured for one to two periods. */
 export const COOKIE_ROTATION_MS = 60_000
 

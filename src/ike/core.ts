@@ -37,6 +37,8 @@ export interface Core {
   established(sa: IkeSa, now: Instant): void
   /** The first Child SA of this IKE SA is installed or refused: time to look for superfluous IKE SAs with the same peer. */
   settled(sa: IkeSa, now: Instant): void
+  /** The same again from time to time, for those that came to be in another way. */
+  settledLate(sa: IkeSa, now: Instant): void
   /** Why this authenticated peer may not have a further SA, by its `uniqueness`; undefined when it may. */
   refusesAnother(sa: IkeSa, peer: PeerConfig, now: Instant): Failure | undefined
   /** INITIAL_CONTACT from an authenticated peer: it knows of no other SA with us (V2-015, uniqueness.ts). */

@@ -14,12 +14,13 @@ import { handleAuthRequest } from './exchanges/auth-responder.ts'
 import { handleCreateRequest, handleCreateResponse } from './exchanges/create-child-dispatch.ts'
 import { handleInformationalRequest, handleInformationalResponse } from './exchanges/informational.ts'
 import { handleInitResponse } from './exchanges/init-initiator.ts'
+import { confirmSuccessor } from './exchanges/rekey-ike.ts'
 import { mayServe } from './gate.ts'
 import type { IkeSa } from './ike-sa.ts'
 import { hint } from './liveness.ts'
 import { matchResponse, repeatResized, repeatResponse, sendResponse } from './messaging.ts'
 import { type Opened, openMessage } from './opening.ts'
-import { notify } from './payloads.ts'
+import { notification, notify } from './payloads.ts'
 import type { Protection } from './protect.ts'
 
 export function handleMessage(core: Core, sa: IkeSa, message: IkeMessage, datagram: Datagram, now: Instant): void {
@@ -80,8 +81,14 @@ function serveRequest(core: Core, sa: IkeSa, message: IkeMessage, payloads: read
 
 function serveResponse(core: Core, sa: IkeSa, message: IkeMessage, payloads: readonly Payload[], now: Instant): void {
   const purpose = matchResponse(core, sa, message)
+  if (purpose !== undefined && sa.heirOf?.successor === sa) confirmSuccessor(core, sa, now)
+  const { state } = sa
+  // The peer has deleted the IKE SA without a word more (RFC 7296 §2.21.3).
+  if (state.name === 'established' && notification(payloads, NOTIFY.INVALID_SYNTAX) !== undefined) {
+    return core.close(sa, failures.peerError(state.peer, NOTIFY.INVALID_SYNTAX, 'a request of ours'), now)
+  }
   if (purpose === 'ike-auth') handleAuthResponse(core, sa, payloads, now)
-  else if (purpose === 'create-child' && sa.state.name === 'established') handleCreateResponse(core, sa, payloads, now)
+  else if (purpose === 'create-child' && sa.creation !== undefined) handleCreateResponse(core, sa, payloads, now)
   else if (purpose !== undefined) handleInformationalResponse(core, sa, purpose, now)
 }
 

@@ -22,8 +22,8 @@ import type {
 import { AuthBudget } from './auth-budget.ts'
 import { connect, reauthenticate } from './calls.ts'
 import * as commands from './commands.ts'
-import { CLOSE_GRACE_MS, COOKIE_ROTATION_MS, MAX_INIT_REQUEST, REPORTS_PER_SECOND } from './constants.ts'
-import { CookieJar } from './cookie.ts'
+import { CLOSE_GRACE_MS, CONFIRMED_AFTER_MS, MAX_INIT_REQUEST, REPORTS_PER_SECOND } from './constants.ts'
+import { CookieGuard } from './cookie-guard.ts'
 import type { Core } from './core.ts'
 import { failures } from './describe.ts'
 import { handleMessage } from './dispatch.ts'
@@ -57,7 +57,7 @@ export class IkeEndpoint implements IkeEndpointApi {
   readonly #timers = new Timers()
   readonly #jobs: Jobs
   readonly #core: Core
-  readonly #cookies: CookieJar
+  readonly #cookies: CookieGuard
   readonly #authBudget = new AuthBudget()
   readonly #reconnects: Reconnects
   readonly #halfOpen = new HalfOpen()
@@ -74,11 +74,11 @@ export class IkeEndpoint implements IkeEndpointApi {
     this.#env = env
     this.#peers = new PeerTable(options.peers)
     this.#sas = new SaTable(env.rng)
-    this.#cookies = new CookieJar(env.rng)
+    this.#cookies = new CookieGuard(ENDPOINT_TIMER, env.rng, this.#timers, (event) => this.#events.push(event))
     this.#jobs = new Jobs((id, job) => this.#events.push({ kind: 'crypto-job', id, job }))
     this.#reconnects = new Reconnects(options.peers, this.#timers, env.rng)
     this.#core = this.#makeCore()
-    this.#strangers = new Strangers(env, this.#core.transmit)
+    this.#strangers = new Strangers(env, this.#core.transmit, options.ports.ike)
   }
 
   // Inputs.
@@ -215,29 +215,22 @@ export class IkeEndpoint implements IkeEndpointApi {
     if (this.#isShutDown || message.raw.length > MAX_INIT_REQUEST || this.#halfOpen.isFullFor(datagram.remote)) return
     const context = {
       core: this.#core,
-      cookies: this.#cookies,
-      cookieNeeded: this.#needsCookie(datagram.remote, now),
+      cookies: () => this.#cookies.jar(now),
+      cookieNeeded: this.#halfOpen.needsCookie(datagram.remote) || this.#strangers.isPressed(now),
       suites: this.#peers.suitesFor(datagram.remote),
       extensions: this.#peers.extensionsFor(datagram.remote),
       newSaId: () => this.#sas.newSaId(),
     }
     const verdict = handleInitRequest(context, message, datagram, now)
-    if (verdict.kind === 'cookie') this.#strangers.answer(datagram, verdict.message)
+    if (verdict.kind === 'cookie') {
+      this.#strangers.answer(datagram, verdict.message)
+      this.#cookies.given(now)
+    }
     if (verdict.kind === 'reply') this.#strangers.reply(datagram, verdict.message, now, verdict.isProven)
     if (verdict.kind === 'half-open' && verdict.sa.state.name !== 'closed') {
       this.#sas.adopt(verdict.sa)
       this.#halfOpen.add(verdict.sa)
     }
-  }
-
-  #needsCookie(from: SocketAddress, now: Instant): boolean {
-    if (!this.#halfOpen.needsCookie(from) && !this.#strangers.isPressed(now)) return false
-    if (this.#timers.get(ENDPOINT_TIMER, 'cookieRotation') === undefined) {
-      // The secret rested since the last rush: cookies of then are worth nothing now.
-      this.#cookies.renew()
-      this.#timers.set(ENDPOINT_TIMER, 'cookieRotation', now + COOKIE_ROTATION_MS)
-    }
-    return true
   }
 
   /** @returns the message without marker; undefined for what is not IKE on its port (UE-04, UE-09) */
@@ -277,6 +270,7 @@ export class IkeEndpoint implements IkeEndpointApi {
       identified: (sa) => this.#sas.identified(sa),
       established: (sa, now) => this.#established(sa, now),
       settled: (sa, now) => settle(this.#core, this.#sas, sa, now),
+      settledLate: (sa, now) => settle(this.#core, this.#sas, sa, now, CONFIRMED_AFTER_MS),
       initialContact: (sa, peer, now) => initialContact(this.#core, sa, peer, this.#sas.ofPeer(peer.name), now),
       refusesAnother: (sa, peer, now) => refusesAnother(this.#core, sa, peer, this.#sas.ofPeer(peer.name), now),
       close: (sa, failure, now) => this.#close(sa, failure, now),
@@ -309,7 +303,7 @@ export class IkeEndpoint implements IkeEndpointApi {
 
   #close(sa: IkeSa, failure: Failure, now: Instant): void {
     if (sa.state.name === 'closed') return
-    const { peer, state, protection } = sa
+    const { peer, state, protection, heir } = sa
     dropAll(this.#core, sa)
     sa.creation?.privateKey.fill(0)
     // A rekeying of which this SA was one end.
@@ -338,6 +332,8 @@ export class IkeEndpoint implements IkeEndpointApi {
       failure,
       ...(retryAt === undefined ? {} : { retryAt }),
     })
+    // Nobody handed over to it: whatever ended this one was meant for both.
+    if (heir !== undefined) this.#close(heir, failure, now)
   }
 
   #drop(sa: IkeSa): void {
@@ -361,8 +357,8 @@ export class IkeEndpoint implements IkeEndpointApi {
 
   #fire(owner: number, name: TimerName, now: Instant): void {
     if (owner === ENDPOINT_TIMER) {
-      this.#cookies.rotate()
-      if (this.#halfOpen.count > 0) this.#timers.set(ENDPOINT_TIMER, 'cookieRotation', now + COOKIE_ROTATION_MS)
+      if (name === 'cookieGuard') this.#cookies.lower()
+      else this.#cookies.rotate(this.#halfOpen.count > 0, now)
       return
     }
     const peerName = this.#reconnects.peerOf(owner)

@@ -103,7 +103,13 @@ export type State =
       readonly since: Instant
       readonly children: Map<number, LiveChild>
     }
-  | { readonly name: 'closing'; readonly peer: PeerConfig; readonly protection: Protection; readonly failure: Failure }
+  | {
+      readonly name: 'closing'
+      readonly peer: PeerConfig
+      readonly protection: Protection
+      readonly remoteId: Identity
+      readonly failure: Failure
+    }
   | { readonly name: 'closed' }
 
 export class IkeSa {
@@ -187,6 +193,15 @@ export class IkeSa {
 
   get protection(): Protection | undefined {
     return 'protection' in this.state ? this.state.protection : undefined
+  }
+
+  /**
+   * The IKE SA that the peer rekeyed this one into, while our answer may be lost: the peer may have moved its Child SAs there
+   * already. What ends this one must mind the other.
+   */
+  get heir(): IkeSa | undefined {
+    const heir = this.successor ?? (this.creation?.kind === 'ike' ? this.creation.rival?.sa : undefined)
+    return heir?.state.name === 'established' ? heir : undefined
   }
 
   get hasChildren(): boolean {

@@ -195,6 +195,28 @@ describe('NAT keepalives', () => {
     expect(pair.right.eventsOf('ike-sa-closed')[0]?.failure.reason).toBe('peer-dead')
   })
 
+  it('UE-08 a peer that is gone is not missed by keepalives; what finds it dead is a request without an answer', () => {
+    const patient = natted(86_400_000)
+    patient.right.crash()
+    patient.world.run(600_000)
+    expect(keepalives(patient).length).toBe(30)
+    expect(patient.left.eventsOf('ike-sa-closed')).toEqual([])
+
+    // Keepalives of the peer arrive, and nothing else: no sign of life.
+    const watchful = natted(45_000)
+    watchful.net.tap = (datagram) => (datagram.data.length === 1 ? datagram : undefined)
+    watchful.world.run(120_000)
+    expect(keepalives(watchful).length).toBeGreaterThan(1)
+    for (const host of [watchful.left, watchful.right]) {
+      expect(host.eventsOf('ike-sa-closed')[0]?.failure.reason, host.name).toBe('peer-dead')
+      const requests = watchful.world.sent.filter(
+        ({ from, datagram }) =>
+          from === host.name && ikeIn(datagram)?.header.exchangeType === EXCHANGE_TYPE.INFORMATIONAL,
+      )
+      expect(requests.length, host.name).toBe(6)
+    }
+  })
+
   it('UE-04 UE-09 0 to 64 octets on 4500, IKE without marker: nothing happens', () => {
     const pair = makePair()
     for (let length = 0; length <= 64; length++) {

@@ -58,12 +58,12 @@ function startAttempt(core: Core, sa: IkeSa, plan: Plan, now: Instant): void {
   sa.creation = creation
   withPublic(core, method, creation.privateKey, now, (publicKey, at) => {
     if (sa.creation !== creation || sa.state.name !== 'established') return
-    if (method !== undefined && publicKey === undefined) {
-      // What is to be replaced is asked for again when its time comes; a further one only by us.
-      return creation.rekeys === undefined
-        ? fail(core, sa, creation, failures.jobLost, at)
-        : giveUp(core, sa, creation, at)
-    }
+    // What the peer deleted meanwhile is not to come back as a further Child SA.
+    const isGone = creation.rekeys !== undefined && oldChild(sa, creation) === undefined
+    const isLost = method !== undefined && publicKey === undefined
+    // What is to be replaced is asked for again when its time comes; a further one only by us.
+    if (isLost && creation.rekeys === undefined) return fail(core, sa, creation, failures.jobLost, at)
+    if (isGone || isLost) return giveUp(core, sa, creation, at)
     const payloads = requestPayloads(sa, creation, keyPayload(method, publicKey))
     const { protection } = sa.state
     const exchangeType = EXCHANGE_TYPE.CREATE_CHILD_SA
@@ -231,10 +231,9 @@ function handleRefusal(
     }
     case NOTIFY.TEMPORARY_FAILURE: {
       giveUp(core, sa, creation, now)
-      const goal = old
-        ? ({ kind: 'rekey-child', childId: old.sa.id } as const)
-        : ({ kind: 'create-child', tunnel: tunnel.name } as const)
-      if (old === undefined || old.phase === 'live') schedule(core, sa, goal, now, temporaryDelay(core))
+      const delay = temporaryDelay(core)
+      if (creation.rekeys === undefined) schedule(core, sa, { kind: 'create-child', tunnel: tunnel.name }, now, delay)
+      else if (old?.phase === 'live') schedule(core, sa, { kind: 'rekey-child', childId: old.sa.id }, now, delay)
       return
     }
     case NOTIFY.CHILD_SA_NOT_FOUND:

@@ -138,14 +138,15 @@ export function installChild(
     replayWindow: tunnel.replayWindow,
   }
   core.options.keyLog?.esp(child)
-  core.emit({ kind: 'install-child-sa', sa: child, carries })
+  const words = formatSuite(selected.transforms)
+  core.emit({ kind: 'install-child-sa', sa: child, carries, suite: words })
   const lifetime = lifetimeFrom(tunnel.rekey?.ms, now, core.env.rng)
   const { id, inboundSpi, outboundSpi, localSelectors, remoteSelectors } = child
   const known = { id, tunnel: tunnel.name, inboundSpi, outboundSpi, localSelectors, remoteSelectors }
   return {
     sa: known,
     config: tunnel,
-    suite: formatSuite(selected.transforms),
+    suite: words,
     installedAt: now,
     exchangeRole: spis.exchangeRole,
     phase: 'live',

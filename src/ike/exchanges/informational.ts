@@ -27,17 +27,29 @@ export function checkLiveness(core: Core, sa: IkeSa, now: Instant): void {
   )
 }
 
-/** --> HDR, SK { D(IKE) }. Traffic ends now; the SA itself when the answer is there or given up. */
+/**
+ * --> HDR, SK { D(IKE) }. Traffic ends now; the SA itself when the answer is there or given up. What it was rekeyed into goes
+ * with it: an heir of the peer's making now, one of ours when the answer brings its SPI. Until then our Delete waits.
+ */
 export function beginDelete(core: Core, sa: IkeSa, failure: Failure, now: Instant): void {
+  if (sa.state.name === 'closing') return
   if (sa.state.name !== 'established') return core.close(sa, failure, now)
-  const { peer, protection } = sa.state
+  const { peer, protection, remoteId } = sa.state
+  const { heir } = sa
   dropAll(core, sa)
-  sa.creation?.privateKey.fill(0)
-  sa.creation = undefined
-  sa.state = { name: 'closing', peer, protection, failure }
+  sa.successor = undefined
+  if (sa.creation?.kind === 'ike' && sa.requests.outstanding?.purpose === 'create-child') delete sa.creation.rival
+  else {
+    sa.creation?.privateKey.fill(0)
+    sa.creation = undefined
+  }
+  sa.state = { name: 'closing', peer, protection, remoteId, failure }
   core.timers.stop(sa.id, 'liveness')
   for (const name of ['natKeepalive', 'task', 'lifetime', 'linger'] as const) core.timers.stop(sa.id, name)
-  if (sa.requests.outstanding === undefined) sendDelete(core, sa, now)
+  if (sa.requests.outstanding === undefined && sa.creation === undefined) sendDelete(core, sa, now)
+  if (heir === undefined) return
+  heir.heirOf = undefined
+  beginDelete(core, heir, failure, now)
 }
 
 /** Called again when the outstanding request has its answer, for a window of one allows no second. */

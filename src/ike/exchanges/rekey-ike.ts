@@ -11,6 +11,7 @@ import { u64 } from '../../wire/bytes.ts'
 import { EXCHANGE_TYPE, NOTIFY, PROTOCOL, TRANSFORM_TYPE } from '../../wire/iana.ts'
 import type { IkeMessage, Payload, Transform } from '../../wire/ike-types.ts'
 import { armLifetime } from '../ageing.ts'
+import type { Failure } from '../api.ts'
 import { INIT_RETRIES, NONCE_LENGTH, REDUNDANT_LIFE_MS } from '../constants.ts'
 import type { Core } from '../core.ts'
 import { type IkeCreation, losesAgainst, lowestNonce } from '../creation.ts'
@@ -35,7 +36,7 @@ import {
   withShared,
 } from './create-child.ts'
 import { makeProtection, resolveSuite } from './ike-sa-init.ts'
-import { beginDelete } from './informational.ts'
+import { beginDelete, sendDelete } from './informational.ts'
 
 type Plan = Pick<IkeCreation, 'method' | 'retries' | 'rival'>
 
@@ -77,7 +78,8 @@ export function handleIkeRekeyResponse(
   payloads: readonly Payload[],
   now: Instant,
 ): void {
-  if (sa.state.name !== 'established') return
+  // While we close: what the peer has made must be closed, too, and for that it takes its SPI and keys.
+  if (sa.state.name !== 'established' && sa.state.name !== 'closing') return
   const error = errorNotify(payloads)
   if (error !== undefined) return handleRefusal(core, sa, creation, error.notifyType, error.data, now)
   const { peer } = sa.state
@@ -91,7 +93,7 @@ export function handleIkeRekeyResponse(
     return fail(core, sa, creation, 'its answer does not fit our request', now)
   }
   withShared(core, ke.method, creation.privateKey, ke.peerPublic, now, (sharedSecret, _isLost, at) => {
-    if (sa.creation !== creation || sa.state.name !== 'established') return
+    if (sa.creation !== creation) return
     if (sharedSecret === undefined) return fail(core, sa, creation, 'its public value is not valid', at)
     const spis = { initiatorSpi: creation.newSpi, responderSpi: newSpi }
     const nonces = { nonceI: creation.nonceI, nonceR }
@@ -109,6 +111,7 @@ function settleSuccessor(
   nonceR: Uint8Array,
   now: Instant,
 ): void {
+  if (sa.state.name === 'closing') return closeBoth(core, sa, fresh, sa.state.failure, now)
   if (sa.state.name !== 'established') return
   const { peer } = sa.state
   const rival = creation.rival?.sa.state.name === 'established' ? creation.rival : undefined
@@ -127,6 +130,15 @@ function settleSuccessor(
   armTasks(core, fresh, now)
 }
 
+/** Somebody ended the connection while our request was out. The peer takes the Delete of the old one for the usual handover. */
+function closeBoth(core: Core, sa: IkeSa, fresh: IkeSa, failure: Failure, now: Instant): void {
+  sa.creation = undefined
+  beginDelete(core, fresh, failure, now)
+  const grace = core.timers.get(sa.id, 'closeGrace')
+  if (grace !== undefined) core.timers.set(fresh.id, 'closeGrace', grace)
+  sendDelete(core, sa, now)
+}
+
 function handleRefusal(
   core: Core,
   sa: IkeSa,
@@ -135,7 +147,7 @@ function handleRefusal(
   data: Uint8Array,
   now: Instant,
 ): void {
-  if (sa.state.name !== 'established') return
+  if (sa.state.name !== 'established') return giveUp(core, sa, creation, now)
   const { peer } = sa.state
   if (notifyType === NOTIFY.INVALID_KE_PAYLOAD) {
     const method = wantedMethod(data)
@@ -158,7 +170,7 @@ function handleRefusal(
 function fail(core: Core, sa: IkeSa, creation: IkeCreation, detail: string, now: Instant): void {
   const { peer } = sa
   giveUp(core, sa, creation, now)
-  if (peer === undefined) return
+  if (peer === undefined || sa.state.name === 'closing') return
   core.env.logger.log('warn', 'rekeying the IKE SA failed', { peer: peer.name, detail })
   if (sa.successor === undefined && core.isWanted(peer)) core.reauthenticate(sa, now)
 }
@@ -166,6 +178,7 @@ function fail(core: Core, sa: IkeSa, creation: IkeCreation, detail: string, now:
 function giveUp(core: Core, sa: IkeSa, creation: IkeCreation, now: Instant): void {
   creation.privateKey.fill(0)
   sa.creation = undefined
+  if (sa.state.name === 'closing') return sendDelete(core, sa, now)
   if (creation.rival?.sa.state.name === 'established') sa.successor = creation.rival.sa
   armTasks(core, sa, now)
 }
@@ -234,7 +247,7 @@ function makeSuccessor(
   sharedSecret: Uint8Array,
   now: Instant,
 ): IkeSa | undefined {
-  if (old.state.name !== 'established') return undefined
+  if (old.state.name !== 'established' && old.state.name !== 'closing') return undefined
   const { peer, protection, remoteId } = old.state
   const fresh = new IkeSa({ id: core.newSaId(), role, ...spis, path: old.path, state: { name: 'starting', peer }, now })
   const seed = { prf: protection.suite.prf, skD: protection.keys.skD }
@@ -254,7 +267,7 @@ function makeSuccessor(
   return fresh
 }
 
-/** The peer uses the new IKE SA, or deletes the old one: now both know that it stands. */
+/** The peer speaks on the new IKE SA, or deletes the old one: now both know that it stands. */
 export function confirmSuccessor(core: Core, fresh: IkeSa, now: Instant): void {
   const old = fresh.heirOf
   if (old === undefined) return
@@ -268,11 +281,10 @@ export function confirmSuccessor(core: Core, fresh: IkeSa, now: Instant): void {
 
 /** The old IKE SA is deleted by the peer. @returns false when nothing takes over from it */
 export function handOver(core: Core, old: IkeSa, now: Instant): boolean {
-  const { creation } = old
-  const heir = old.successor ?? (creation?.kind === 'ike' ? creation.rival?.sa : undefined)
+  const { creation, heir } = old
   if (creation !== undefined) creation.privateKey.fill(0)
   old.creation = undefined
-  if (heir?.state.name !== 'established') return false
+  if (heir === undefined) return false
   inherit(core, old, heir, now)
   core.settled(heir, now)
   armTasks(core, heir, now)
