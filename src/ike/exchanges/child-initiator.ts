@@ -59,13 +59,11 @@ function startAttempt(core: Core, sa: IkeSa, plan: Plan, now: Instant): void {
   withPublic(core, method, creation.privateKey, now, (publicKey, at) => {
     if (sa.creation !== creation || sa.state.name !== 'established') return
     // What the peer deleted meanwhile is not to come back as a further Child SA.
-    if (creation.rekeys !== undefined && oldChild(sa, creation) === undefined) return giveUp(core, sa, creation, at)
-    if (method !== undefined && publicKey === undefined) {
-      // What is to be replaced is asked for again when its time comes; a further one only by us.
-      return creation.rekeys === undefined
-        ? fail(core, sa, creation, failures.jobLost, at)
-        : giveUp(core, sa, creation, at)
-    }
+    const isGone = creation.rekeys !== undefined && oldChild(sa, creation) === undefined
+    const isLost = method !== undefined && publicKey === undefined
+    // What is to be replaced is asked for again when its time comes; a further one only by us.
+    if (isLost && creation.rekeys === undefined) return fail(core, sa, creation, failures.jobLost, at)
+    if (isGone || isLost) return giveUp(core, sa, creation, at)
     const payloads = requestPayloads(sa, creation, keyPayload(method, publicKey))
     const { protection } = sa.state
     const exchangeType = EXCHANGE_TYPE.CREATE_CHILD_SA

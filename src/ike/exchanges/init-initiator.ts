@@ -62,6 +62,8 @@ function sendAttempt(core: Core, sa: IkeSa, attempt: InitAttempt, publicKey: Uin
     ...commonNotifies(sa),
     fragmentationNotify(),
     ...(peer.ppk ? [notify(NOTIFY.USE_PPK)] : []),
+    // The RFC has only the responder say it; who says it first leaves room for an answer that must not be longer.
+    ...(peer.childless === 'prefer' ? [notify(NOTIFY.CHILDLESS_IKEV2_SUPPORTED)] : []),
   ])
 }
 

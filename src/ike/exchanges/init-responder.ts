@@ -56,13 +56,6 @@ interface Offer {
   readonly nonceI: Uint8Array
 }
 
-/** What we say to an offer, but for our public value and nonce. */
-interface Answer {
-  readonly suite: IkeSuite
-  readonly chosen: Payload
-  readonly extras: readonly Payload[]
-}
-
 export function handleInitRequest(
   context: InitResponderContext,
   message: IkeMessage,
@@ -103,13 +96,15 @@ export function handleInitRequest(
   }
   const chosen: Payload = { type: 'SA', proposals: [{ protocol: PROTOCOL.IKE, ...selected, spi: new Uint8Array(0) }] }
   const sa = newHalf(context, message, datagram, nat, now)
-  const { extensions } = context
-  // Nobody gets more octets sent to another's address than it sends itself (THREATS #11); what it did not ask for goes first.
-  const answer = [extensions, { ...extensions, childless: false }]
-    .map((said) => ({ suite, chosen, extras: agreedNotifies(said, message) }))
-    .find((candidate) => isProven || answerLength(sa, candidate) <= message.raw.length)
-  if (answer === undefined) return askForCookie()
-  compute(context.core, sa, message, offer, answer, now)
+  // Nobody gets more octets sent to another's address than it sends itself (THREATS #11).
+  const fits = (...answer: readonly Payload[]): boolean =>
+    isProven || answerLength(sa, suite, answer) <= message.raw.length
+  const answer = [chosen, ...requestedExtensions(context, payloads)]
+  if (!fits(...answer)) return askForCookie()
+  // Nobody asked for this one, so it is no reason to ask for a cookie.
+  const childless = notify(NOTIFY.CHILDLESS_IKEV2_SUPPORTED)
+  if (context.extensions.childless && fits(...answer, childless)) answer.push(childless)
+  compute(context.core, sa, message, offer, suite, answer, now)
   return { kind: 'half-open', sa }
 }
 
@@ -124,14 +119,10 @@ function showsCookie(
   return context.cookies().isValid(presented, remote, header.initiatorSpi, offer.nonceI)
 }
 
-/** What both sides can do besides, said only to who asked or where the RFC lets us say it unasked. */
-function agreedNotifies({ ppk, childless }: InitExtensions, { payloads }: IkeMessage): Payload[] {
-  const usesPpk = ppk && notification(payloads, NOTIFY.USE_PPK) !== undefined
-  return [
-    ...(takesFragments(payloads) ? [fragmentationNotify()] : []),
-    ...(usesPpk ? [notify(NOTIFY.USE_PPK)] : []),
-    ...(childless ? [notify(NOTIFY.CHILDLESS_IKEV2_SUPPORTED)] : []),
-  ]
+/** RFC 8784 §3: USE_PPK is answered by who has a PPK. */
+function requestedExtensions({ extensions }: InitResponderContext, payloads: readonly Payload[]): Payload[] {
+  const isPpkWanted = notification(payloads, NOTIFY.USE_PPK) !== undefined
+  return extensions.ppk && isPpkWanted ? [notify(NOTIFY.USE_PPK)] : []
 }
 
 /** Known to nobody yet. */
@@ -156,11 +147,18 @@ function newHalf(
   return sa
 }
 
-function compute(core: Core, sa: IkeSa, message: IkeMessage, offer: Offer, answer: Answer, now: Instant): void {
+function compute(
+  core: Core,
+  sa: IkeSa,
+  message: IkeMessage,
+  offer: Offer,
+  suite: IkeSuite,
+  answer: readonly Payload[],
+  now: Instant,
+): void {
   core.timers.set(sa.id, 'halfOpenExpiry', now + HALF_OPEN_LIFE_MS)
-  const { ke } = answer.suite
-  const method = ke.id
-  const privateKey = ke.generatePrivate(core.env.rng)
+  const { id: method } = suite.ke
+  const privateKey = suite.ke.generatePrivate(core.env.rng)
   const waiting = (): boolean => sa.state.name === 'init-computing'
   core.jobs.run({ kind: 'ke-shared', method, privateKey, peerPublic: offer.ke.data }, now, (sharedSecret, at) => {
     if (!waiting() || sharedSecret === undefined) privateKey.fill(0)
@@ -171,31 +169,35 @@ function compute(core: Core, sa: IkeSa, message: IkeMessage, offer: Offer, answe
     core.jobs.run({ kind: 'ke-public', method, privateKey }, at, (publicKey) => {
       privateKey.fill(0)
       if (!waiting() || publicKey === undefined) return
-      reply(core, sa, message, offer.nonceI, answer, publicKey, sharedSecret)
+      reply(core, sa, message, offer.nonceI, suite, answer, publicKey, sharedSecret)
     })
   })
 }
 
-/** <-- HDR { SAr1, KEr, Nr, N(NAT_DETECTION_*), N(SIGNATURE_HASH_ALGORITHMS), [N(IKEV2_FRAGMENTATION_SUPPORTED),] [N(USE_PPK),] … } */
+/**
+ * <-- HDR { SAr1, [N(USE_PPK),] [N(CHILDLESS_IKEV2_SUPPORTED),] KEr, Nr, N(NAT_DETECTION_*), N(SIGNATURE_HASH_ALGORITHMS),
+ *       [N(IKEV2_FRAGMENTATION_SUPPORTED)] }
+ * @param answer the chosen proposal, and the extensions that were agreed on
+ */
 function encodeAnswer(
   sa: IkeSa,
-  { suite, chosen, extras }: Answer,
+  { ke }: IkeSuite,
+  answer: readonly Payload[],
   publicKey: Uint8Array,
   nonceR: Uint8Array,
 ): Uint8Array {
   return encodeIkeMessage(sa.header(EXCHANGE_TYPE.IKE_SA_INIT, 0, true), [
-    chosen,
-    { type: 'KE', method: suite.ke.id, data: publicKey },
+    ...answer,
+    { type: 'KE', method: ke.id, data: publicKey },
     { type: 'Nonce', data: nonceR },
     ...commonNotifies(sa),
-    ...extras,
+    ...(sa.fragmentation ? [fragmentationNotify()] : []),
   ])
 }
 
 /** Before anything is computed for it. */
-function answerLength(sa: IkeSa, answer: Answer): number {
-  const { publicLength } = answer.suite.ke
-  return encodeAnswer(sa, answer, new Uint8Array(publicLength), new Uint8Array(NONCE_LENGTH)).length
+function answerLength(sa: IkeSa, suite: IkeSuite, answer: readonly Payload[]): number {
+  return encodeAnswer(sa, suite, answer, new Uint8Array(suite.ke.publicLength), new Uint8Array(NONCE_LENGTH)).length
 }
 
 function reply(
@@ -203,13 +205,14 @@ function reply(
   sa: IkeSa,
   message: IkeMessage,
   nonceI: Uint8Array,
-  answer: Answer,
+  suite: IkeSuite,
+  answer: readonly Payload[],
   publicKey: Uint8Array,
   sharedSecret: Uint8Array,
 ): void {
   const nonceR = core.env.rng.bytes(NONCE_LENGTH)
-  const response = encodeAnswer(sa, answer, publicKey, nonceR)
-  const protection = makeProtection(core, sa, answer.suite, { nonceI, nonceR }, sharedSecret)
+  const response = encodeAnswer(sa, suite, answer, publicKey, nonceR)
+  const protection = makeProtection(core, sa, suite, { nonceI, nonceR }, sharedSecret)
   const peerHashes = peerSignatureHashes(message.payloads)
   const handshake = {
     nonceI,
@@ -218,7 +221,7 @@ function reply(
     initResponse: response,
     peerHashes,
     rawKeyRequested: false,
-    usesPpk: notification(answer.extras, NOTIFY.USE_PPK) !== undefined,
+    usesPpk: notification(answer, NOTIFY.USE_PPK) !== undefined,
     allowsChildless: false,
   }
   sa.state = { name: 'init-replied', protection, handshake }
