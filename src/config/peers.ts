@@ -72,6 +72,7 @@ function buildPeer(name: string, raw: unknown, context: PeerContext): Configured
     livenessMs: peer.ike?.liveness ?? DEFAULTS.livenessMs,
     rekeyMs: peer.ike?.rekey ?? DEFAULTS.ikeRekeyMs,
     ...(peer.ike?.reauth !== undefined && { reauthMs: peer.ike.reauth }),
+    mobike: peer.ike?.mobike ?? DEFAULTS.mobike,
     onDead: peer.ike?.onDead ?? DEFAULTS.onDead,
     uniqueness: peer.uniqueness ?? DEFAULTS.uniqueness,
     tunnels,

@@ -86,6 +86,7 @@ export const DEFAULTS = {
   livenessMs: 30_000,
   ikeRekeyMs: 4 * 3_600_000,
   espRekeyMs: 3_600_000,
+  mobike: true,
   onDead: 'restart',
   uniqueness: 'replace',
   /** Packets. */

@@ -65,6 +65,8 @@ export interface IkeSaStatus {
   /** e.g. `aes256gcm16-prfsha384-x25519`; '' until negotiated. */
   readonly suite: string
   readonly behindNat: { readonly local: boolean; readonly remote: boolean }
+  /** Both sides do MOBIKE: the SA lives on when an address changes. */
+  readonly mobike: boolean
   /** null until established. */
   readonly ageMs: number | null
 }

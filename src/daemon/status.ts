@@ -128,6 +128,7 @@ function ikeSaStatus(sa: IkeSaSnapshot, now: Instant): IkeSaStatus {
     remoteId: escapeControls(sa.remoteId),
     suite: sa.suite,
     behindNat: sa.behindNat,
+    mobike: sa.mobike,
     ageMs: sa.establishedAt === undefined ? null : age(now, sa.establishedAt),
   }
 }

@@ -45,6 +45,9 @@ export const MAX_INIT_REQUEST = 4_096
 export const SAS_PER_PEER = 16
 /** A public value, shared secret or signature that takes longer was lost: the attempt ends. */
 export const JOB_LIFE_MS = 30_000
+/** Cookies given out per second from which on the driver gives them out, for so long at a time. */
+export const COOKIE_GUARD_PER_SECOND = 500
+export const COOKIE_GUARD_MS = 5_000
 /** A cookie is honoured for one to two periods. */
 export const COOKIE_ROTATION_MS = 60_000
 
@@ -82,6 +85,15 @@ export const CONFIRMED_AFTER_MS = 30_000
 /** Child SAs of one IKE SA, and requests for more within a minute (THREATS §2). */
 export const CHILDREN_PER_SA = 64
 export const CREATIONS_PER_MINUTE = 60
+
+/** Octets of our COOKIE2, of 8 to 64 (RFC 4555 §4.2.5): nobody guesses them within the life of one request. */
+export const COOKIE2_LENGTH = 16
+/** Further addresses that one peer may have, and that we tell it of. */
+export const MAX_PEER_ADDRESSES = 16
+/** Paths on which an unanswered request is tried at a time, besides the one in use. */
+export const MAX_PATHS = 8
+/** So many sends without an answer, and a request is tried on other paths, too: after 0.5 s and 1 s. */
+export const SENDS_BEFORE_SPREAD = 2
 
 /** RFC 3948 §4. */
 export const NAT_KEEPALIVE_MS = 20_000

@@ -5,6 +5,7 @@ import type { Datagram, EndpointOptions, Failure, Identity, IkeEvent, PeerConfig
 import type { AuthBudget } from './auth-budget.ts'
 import type { IkeSa } from './ike-sa.ts'
 import type { Jobs } from './jobs.ts'
+import type { Roaming } from './roaming.ts'
 import type { Timers } from './timers.ts'
 
 export interface Core {
@@ -13,6 +14,7 @@ export interface Core {
   readonly timers: Timers
   readonly jobs: Jobs
   readonly authBudget: AuthBudget
+  readonly roaming: Roaming
   emit(event: IkeEvent): void
   /** @param message from the IKE header on; the non-ESP marker is added where the path needs it */
   transmit(path: Path, message: Uint8Array): void
@@ -43,8 +45,6 @@ export interface Core {
   refusesAnother(sa: IkeSa, peer: PeerConfig, now: Instant): Failure | undefined
   /** INITIAL_CONTACT from an authenticated peer: it knows of no other SA with us (V2-015, uniqueness.ts). */
   initialContact(sa: IkeSa, peer: PeerConfig, now: Instant): void
-  /** The peer's newest authentic message came from this address. */
-  movePath(sa: IkeSa, remote: Path['remote']): void
   /** A rekeyed IKE SA is found by its new SPI from now on. */
   adopt(sa: IkeSa): void
   /** The Child SAs of `from` belong to `to`. */

@@ -34,6 +34,7 @@ export function onTimer(core: Core, sa: IkeSa, name: TimerName, now: Instant): v
     case 'lifetime':
       return onLifetime(core, sa, now)
     case 'reconnect':
+    case 'cookieGuard':
     case 'cookieRotation':
       return
   }

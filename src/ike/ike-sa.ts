@@ -11,6 +11,7 @@ import type { Creation } from './creation.ts'
 import { Reassembly } from './fragments.ts'
 import type { Role } from './gate.ts'
 import { type Lifetime, NO_LIMIT } from './lifetime.ts'
+import type { Asked, Mobility } from './mobike.ts'
 import type { NatView } from './nat-detection.ts'
 import type { Protection } from './protect.ts'
 import type { Task } from './tasks.ts'
@@ -115,6 +116,12 @@ export class IkeSa {
   responderSpi: bigint
   path: Path
   state: State
+  /** Where the peer's last request came from and came to: its answer goes back there (RFC 7296 §2.11). */
+  replyPath: Path
+  /** Both sides do MOBIKE. */
+  mobility: Mobility | undefined
+  /** Of our outstanding request, when MOBIKE asks for something. */
+  asked: Asked | undefined
   nat: NatView = { local: false, remote: false }
   readonly requests = new RequestWindow()
   readonly responses = new ResponseWindow()
@@ -164,6 +171,7 @@ export class IkeSa {
     this.initiatorSpi = init.initiatorSpi
     this.responderSpi = init.responderSpi
     this.path = init.path
+    this.replyPath = init.path
     this.state = init.state
     this.lastHeard = init.now
     this.lastSent = init.now
@@ -197,14 +205,15 @@ export class IkeSa {
     return this.state.name === 'established' && this.state.children.size > 0
   }
 
+  /** No request of ours is under way, nor being computed. */
+  get hasFreeWindow(): boolean {
+    return this.requests.outstanding === undefined && this.creation === undefined
+  }
+
   /** A request of ours or the peer's is under way, or this IKE SA is about to go: nothing new begins. */
   get isBusy(): boolean {
     return (
-      this.requests.outstanding !== undefined ||
-      this.creation !== undefined ||
-      this.responses.isAnswering ||
-      this.successor !== undefined ||
-      this.heirOf !== undefined
+      !this.hasFreeWindow || this.responses.isAnswering || this.successor !== undefined || this.heirOf !== undefined
     )
   }
 

@@ -9,6 +9,7 @@ export class PeerTable {
   readonly #byName = new Map<string, PeerConfig>()
   readonly #byIdentity = new Map<string, string[]>()
   readonly #byAddress = new Map<string, Set<string>>()
+  readonly #others = new Map<string, readonly SocketAddress[]>()
   /** Each distinct IKE proposal of all peers once, in the order of the configuration. */
   readonly #suites: readonly SuiteProposal[]
 
@@ -34,12 +35,20 @@ export class PeerTable {
     return peer
   }
 
-  setRemote(name: string, remote: SocketAddress): void {
+  /** @param others further addresses of the peer, where it may be found when the first gives no answer */
+  setRemote(name: string, remote: SocketAddress, others: readonly SocketAddress[] = []): void {
+    this.#others.set(name, others)
     const before = this.named(name)
     if (before.remote !== undefined) this.#byAddress.get(before.remote.address)?.delete(name)
     const peer = { ...before, remote }
     this.#byName.set(name, peer)
     this.#indexAddress(peer)
+  }
+
+  /** Every address at which this peer is known to be, the preferred one first. */
+  remotesOf(name: string): readonly SocketAddress[] {
+    const { remote } = this.named(name)
+    return [...(remote === undefined ? [] : [remote]), ...(this.#others.get(name) ?? [])]
   }
 
   /**

@@ -1,4 +1,5 @@
 /** Message IDs (RFC 7296 §2.2, §2.3): one request of ours outstanding, one request of the peer's expected. */
+import type { Path } from '../sa/child-sa.ts'
 import { bytesEqual } from '../wire/bytes.ts'
 import type { IkeMessage, Payload } from '../wire/ike-types.ts'
 import {
@@ -10,7 +11,15 @@ import {
 } from './constants.ts'
 
 /** Why a request was sent; decides who handles its response. */
-export type RequestPurpose = 'ike-sa-init' | 'ike-auth' | 'liveness' | 'delete' | 'delete-child' | 'create-child'
+export type RequestPurpose =
+  | 'ike-sa-init'
+  | 'ike-auth'
+  | 'liveness'
+  | 'delete'
+  | 'delete-child'
+  | 'create-child'
+  | 'update-addresses'
+  | 'check-path'
 
 /** A request or response that may have to go again. */
 export interface SentMessage {
@@ -27,6 +36,8 @@ export interface SentMessage {
 
 export interface OutstandingRequest extends SentMessage {
   readonly purpose: RequestPurpose
+  /** Other paths on which it was tried (MOBIKE). */
+  spread?: readonly Path[]
 }
 
 /** Our own requests. The peer's window is taken as 1, the default (V2-010). */

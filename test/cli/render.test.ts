@@ -180,6 +180,7 @@ describe('status', () => {
             remoteId: 'branch',
             suite: 'aes256gcm16-prfsha384-ecp384',
             behindNat: { local: true, remote: false },
+            mobike: true,
             ageMs: 61_000,
           },
         ],

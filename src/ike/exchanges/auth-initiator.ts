@@ -19,6 +19,7 @@ import { errorNotify, find, notify } from '../payloads.ts'
 import type { Protection } from '../protect.ts'
 import { installChild, selectorPayload, selectorsOf, spiNumber, spiOctets } from './child.ts'
 import { addChild, makeFurtherTunnels } from './children.ts'
+import { agreeOnMobike, mobikeOffer } from './mobike.ts'
 
 export function beginAuth(
   core: Core,
@@ -68,6 +69,7 @@ function requestPayloads(
     { type: 'SA', proposals: offeredProposals(offer) },
     selectorPayload('TSi', tunnel.localSelectors),
     selectorPayload('TSr', tunnel.remoteSelectors),
+    ...mobikeOffer(core, sa, peer),
   ]
 }
 
@@ -95,6 +97,7 @@ export function handleAuthResponse(core: Core, sa: IkeSa, payloads: readonly Pay
     : problem && failures.peerNotAuthenticated(peer, idr, problem)
   if (failure) return rejectResponder(core, sa, peer, protection, failure, now)
 
+  agreeOnMobike(sa, peer, payloads)
   const children = new Map<number, LiveChild>()
   sa.state = { name: 'established', peer, protection, remoteId: idr, since: now, children }
   core.established(sa, now)

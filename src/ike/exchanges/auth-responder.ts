@@ -17,6 +17,7 @@ import type { Protection } from '../protect.ts'
 import { rawPublicKey } from './auth-initiator.ts'
 import { answerChild, type ChildVerdict, installChild, selectorPayload, spiNumber, spiOctets } from './child.ts'
 import { addChild } from './children.ts'
+import { agreeOnMobike, mobikeOffer } from './mobike.ts'
 
 /** What is known once the peer has proven who it is. */
 interface Authenticated {
@@ -96,6 +97,7 @@ function complete(
   auth: PayloadOf<'AUTH'>,
   now: Instant,
 ): void {
+  agreeOnMobike(sa, peer, payloads)
   const children = new Map<number, LiveChild>()
   sa.state = { name: 'established', peer, protection, remoteId: idi, since: now, children }
   core.established(sa, now)
@@ -113,7 +115,14 @@ function complete(
   if (notification(payloads, NOTIFY.INITIAL_CONTACT) !== undefined) core.initialContact(sa, peer, now)
   const rawKey = asksForRawKey(payloads) ? rawPublicKey(peer.localAuth) : []
   const identity: Payload[] = [{ type: 'IDr', ...peer.localId }, ...rawKey, auth]
-  sendResponse(core, sa, protection, request, [...identity, ...childPayloads(verdict, inboundSpi)], now)
+  sendResponse(
+    core,
+    sa,
+    protection,
+    request,
+    [...identity, ...childPayloads(verdict, inboundSpi), ...mobikeOffer(core, sa, peer)],
+    now,
+  )
   core.settled(sa, now)
 }
 

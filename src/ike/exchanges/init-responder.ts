@@ -24,8 +24,9 @@ import { commonNotifies, fragmentationNotify, makeProtection, resolveSuite, take
 
 export interface InitResponderContext {
   readonly core: Core
-  readonly cookies: CookieJar
-  /** Whether this source must show a cookie first. */
+  /** Opens the jar: from then on its secret is replaced every minute. */
+  readonly cookies: () => CookieJar
+  /** Whether this source must show a cookie first, whatever it asks. */
   readonly cookieNeeded: boolean
   /** IKE proposals of the peers that may be at this address: what we accept before we know who it is. */
   readonly suites: readonly SuiteProposal[]
@@ -57,20 +58,17 @@ export function handleInitRequest(
   const fault = checkPayloads(EXCHANGE_TYPE.IKE_SA_INIT, false, payloads, 'clear')
   const offer = offerOf(payloads)
   const who = formatSocket(datagram.remote)
-  const isProven = context.cookieNeeded
+  const isProven = showsCookie(context, message, datagram, offer)
   const refuse = (payload: Payload): InitVerdict => ({ kind: 'reply', message: refusal(header, payload), isProven })
   if (fault !== undefined || offer === undefined) {
     return context.cookieNeeded ? { kind: 'ignore' } : refuse(notify(NOTIFY.INVALID_SYNTAX))
   }
 
-  if (context.cookieNeeded) {
-    const presented = notification(payloads, NOTIFY.COOKIE)?.data
-    const { cookies } = context
-    if (presented === undefined || !cookies.isValid(presented, datagram.remote, header.initiatorSpi, offer.nonceI)) {
-      const cookie = cookies.make(datagram.remote, header.initiatorSpi, offer.nonceI)
-      return { kind: 'cookie', message: refusal(header, notify(NOTIFY.COOKIE, cookie)) }
-    }
+  const askForCookie = (): InitVerdict => {
+    const cookie = context.cookies().make(datagram.remote, header.initiatorSpi, offer.nonceI)
+    return { kind: 'cookie', message: refusal(header, notify(NOTIFY.COOKIE, cookie)) }
   }
+  if (context.cookieNeeded && !isProven) return askForCookie()
 
   const { suites: ours } = context
   const selected = selectProposal(offer.sa.proposals, ours, PROTOCOL.IKE, offer.ke.method)
@@ -88,17 +86,30 @@ export function handleInitRequest(
     return refuse(notify(NOTIFY.NO_PROPOSAL_CHOSEN))
   }
   const chosen: Payload = { type: 'SA', proposals: [{ protocol: PROTOCOL.IKE, ...selected, spi: new Uint8Array(0) }] }
-  return { kind: 'half-open', sa: openHalf(context, message, datagram, nat, offer, suite, chosen, now) }
+  const sa = newHalf(context, message, datagram, nat, now)
+  // Nobody gets more octets sent to another's address than it sends itself (THREATS #11).
+  if (!isProven && answerLength(sa, suite, chosen) > message.raw.length) return askForCookie()
+  compute(context.core, sa, message, offer, suite, chosen, now)
+  return { kind: 'half-open', sa }
 }
 
-function openHalf(
+function showsCookie(
+  context: InitResponderContext,
+  { header, payloads }: IkeMessage,
+  { remote }: Datagram,
+  offer: Offer | undefined,
+): boolean {
+  const presented = notification(payloads, NOTIFY.COOKIE)?.data
+  if (presented === undefined || offer === undefined) return false
+  return context.cookies().isValid(presented, remote, header.initiatorSpi, offer.nonceI)
+}
+
+/** Known to nobody yet. */
+function newHalf(
   { core, newSaId }: InitResponderContext,
   message: IkeMessage,
   datagram: Datagram,
   nat: NatView,
-  offer: Offer,
-  suite: IkeSuite,
-  chosen: Payload,
   now: Instant,
 ): IkeSa {
   const sa = new IkeSa({
@@ -110,9 +121,21 @@ function openHalf(
     state: { name: 'init-computing', peer: undefined },
     now,
   })
-  core.timers.set(sa.id, 'halfOpenExpiry', now + HALF_OPEN_LIFE_MS)
   sa.nat = nat
   sa.fragmentation = takesFragments(message.payloads)
+  return sa
+}
+
+function compute(
+  core: Core,
+  sa: IkeSa,
+  message: IkeMessage,
+  offer: Offer,
+  suite: IkeSuite,
+  chosen: Payload,
+  now: Instant,
+): void {
+  core.timers.set(sa.id, 'halfOpenExpiry', now + HALF_OPEN_LIFE_MS)
   const { id: method } = suite.ke
   const privateKey = suite.ke.generatePrivate(core.env.rng)
   const waiting = (): boolean => sa.state.name === 'init-computing'
@@ -120,7 +143,7 @@ function openHalf(
     if (!waiting() || sharedSecret === undefined) privateKey.fill(0)
     if (!waiting()) return
     if (sharedSecret === undefined) {
-      return core.close(sa, failures.invalidMessage(formatSocket(datagram.remote), 'its public value is not valid'), at)
+      return core.close(sa, failures.invalidMessage(formatSocket(sa.path.remote), 'its public value is not valid'), at)
     }
     core.jobs.run({ kind: 'ke-public', method, privateKey }, at, (publicKey) => {
       privateKey.fill(0)
@@ -128,10 +151,30 @@ function openHalf(
       reply(core, sa, message, offer.nonceI, suite, chosen, publicKey, sharedSecret)
     })
   })
-  return sa
 }
 
 /** <-- HDR { SAr1, KEr, Nr, N(NAT_DETECTION_*), N(SIGNATURE_HASH_ALGORITHMS), [N(IKEV2_FRAGMENTATION_SUPPORTED)] } */
+function encodeAnswer(
+  sa: IkeSa,
+  { ke }: IkeSuite,
+  chosen: Payload,
+  publicKey: Uint8Array,
+  nonceR: Uint8Array,
+): Uint8Array {
+  return encodeIkeMessage(sa.header(EXCHANGE_TYPE.IKE_SA_INIT, 0, true), [
+    chosen,
+    { type: 'KE', method: ke.id, data: publicKey },
+    { type: 'Nonce', data: nonceR },
+    ...commonNotifies(sa),
+    ...(sa.fragmentation ? [fragmentationNotify()] : []),
+  ])
+}
+
+/** Before anything is computed for it. */
+function answerLength(sa: IkeSa, suite: IkeSuite, chosen: Payload): number {
+  return encodeAnswer(sa, suite, chosen, new Uint8Array(suite.ke.publicLength), new Uint8Array(NONCE_LENGTH)).length
+}
+
 function reply(
   core: Core,
   sa: IkeSa,
@@ -143,13 +186,7 @@ function reply(
   sharedSecret: Uint8Array,
 ): void {
   const nonceR = core.env.rng.bytes(NONCE_LENGTH)
-  const response = encodeIkeMessage(sa.header(EXCHANGE_TYPE.IKE_SA_INIT, 0, true), [
-    chosen,
-    { type: 'KE', method: suite.ke.id, data: publicKey },
-    { type: 'Nonce', data: nonceR },
-    ...commonNotifies(sa),
-    ...(sa.fragmentation ? [fragmentationNotify()] : []),
-  ])
+  const response = encodeAnswer(sa, suite, chosen, publicKey, nonceR)
   const protection = makeProtection(core, sa, suite, { nonceI, nonceR }, sharedSecret)
   const peerHashes = peerSignatureHashes(message.payloads)
   const handshake = {

@@ -33,6 +33,8 @@ export interface StrongswanConnection {
   /** e.g. `aes256gcm16-prfsha384-x25519`; several are comma-separated. */
   readonly ike: string
   readonly esp: string
+  /** Default false. */
+  readonly mobike?: boolean
 }
 
 export class StrongswanHost {
@@ -164,7 +166,7 @@ function swanctlConf(c: StrongswanConnection): string {
   lab {
     version = 2
     encap = yes
-    mobike = no
+    mobike = ${c.mobike === true ? 'yes' : 'no'}
     local_addrs = ${c.local.address}
     remote_addrs = ${c.remote.address}
     proposals = ${c.ike}
