@@ -182,7 +182,8 @@ function complete(
   if (sa.state.name !== 'established') return
   const { peer, protection } = sa.state
   const rival = creation.rival && childrenOf(sa).get(creation.rival.childId)
-  const isBeaten = rival !== undefined && losesAgainst(secrets.nonceI, secrets.nonceR, creation.rival)
+  // The winner may have been replaced in turn before our answer came: it wins all the same.
+  const isBeaten = losesAgainst(secrets.nonceI, secrets.nonceR, creation.rival)
   const spis = { exchangeRole: 'initiator', inboundSpi: creation.inboundSpi, outboundSpi: agreed.outboundSpi } as const
   // The peer receives on it since it answered; a redundant one carries nothing.
   const carries = isBeaten ? 'later' : 'now'
@@ -194,8 +195,8 @@ function complete(
   const old = oldChild(sa, creation)
   if (isBeaten) {
     child.phase = 'redundant'
-    if (old === undefined) useChild(core, sa, rival)
-    else replace(old, rival)
+    if (rival !== undefined && old === undefined) useChild(core, sa, rival)
+    else if (rival !== undefined && old !== undefined) replace(old, rival)
     schedule(core, sa, { kind: 'delete-child', childId: child.sa.id }, now)
   } else {
     if (rival !== undefined) rival.phase = 'redundant'
