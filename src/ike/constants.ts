@@ -20,6 +20,8 @@ export const SMALL_PACKET_SIZE = 576
 export const SENDS_BEFORE_SMALLER = 2
 /** All fragments of one message: as much as one datagram may have. An honest peer needs a retransmission or two for them. */
 export const MAX_REASSEMBLED = 16 * 1024
+/** The same for an authenticated peer with additional key exchanges; a stranger's first one is far below the other limit. */
+export const MAX_REASSEMBLED_HYBRID = 64 * 1024
 export const REASSEMBLY_LIFE_MS = 30_000
 
 /**

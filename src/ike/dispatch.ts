@@ -14,6 +14,8 @@ import { handleAuthRequest } from './exchanges/auth-responder.ts'
 import { handleCreateRequest, handleCreateResponse } from './exchanges/create-child-dispatch.ts'
 import { handleInformationalRequest, handleInformationalResponse } from './exchanges/informational.ts'
 import { handleInitResponse } from './exchanges/init-initiator.ts'
+import { handleIntermediateResponse } from './exchanges/intermediate-initiator.ts'
+import { handleIntermediateRequest } from './exchanges/intermediate-responder.ts'
 import { mayServe } from './gate.ts'
 import type { IkeSa } from './ike-sa.ts'
 import { hint } from './liveness.ts'
@@ -52,7 +54,7 @@ function serveWhole(
   core: Core,
   sa: IkeSa,
   protection: Protection,
-  { message, payloads }: Opened & { kind: 'whole' },
+  { message, payloads, chain }: Opened & { kind: 'whole' },
   datagram: Datagram,
   now: Instant,
 ): void {
@@ -63,12 +65,21 @@ function serveWhole(
   const inner = payloads.ok ? payloads.value : []
   // It has our last answer: its window is one.
   if (!isResponse) sa.unconfirmed = undefined
-  if (isResponse) serveResponse(core, sa, message, inner, now)
-  else serveRequest(core, sa, message, inner, now)
+  if (isResponse) serveResponse(core, sa, message, inner, chain, now)
+  else serveRequest(core, sa, message, inner, chain, now)
 }
 
-function serveRequest(core: Core, sa: IkeSa, message: IkeMessage, payloads: readonly Payload[], now: Instant): void {
+function serveRequest(
+  core: Core,
+  sa: IkeSa,
+  message: IkeMessage,
+  payloads: readonly Payload[],
+  chain: Uint8Array,
+  now: Instant,
+): void {
   switch (message.header.exchangeType) {
+    case EXCHANGE_TYPE.IKE_INTERMEDIATE:
+      return handleIntermediateRequest(core, sa, message, payloads, chain, now)
     case EXCHANGE_TYPE.IKE_AUTH:
       return handleAuthRequest(core, sa, message, payloads, now)
     case EXCHANGE_TYPE.INFORMATIONAL:
@@ -78,18 +89,29 @@ function serveRequest(core: Core, sa: IkeSa, message: IkeMessage, payloads: read
   }
 }
 
-function serveResponse(core: Core, sa: IkeSa, message: IkeMessage, payloads: readonly Payload[], now: Instant): void {
+function serveResponse(
+  core: Core,
+  sa: IkeSa,
+  message: IkeMessage,
+  payloads: readonly Payload[],
+  chain: Uint8Array,
+  now: Instant,
+): void {
   const purpose = matchResponse(core, sa, message)
-  if (purpose === 'ike-auth') handleAuthResponse(core, sa, payloads, now)
+  if (purpose === 'intermediate') handleIntermediateResponse(core, sa, message, payloads, chain, now)
+  else if (purpose === 'ike-auth') handleAuthResponse(core, sa, payloads, now)
   else if (purpose === 'create-child' && sa.state.name === 'established') handleCreateResponse(core, sa, payloads, now)
   else if (purpose !== undefined) handleInformationalResponse(core, sa, purpose, now)
 }
 
 function heard(core: Core, sa: IkeSa, datagram: Datagram, now: Instant): void {
   sa.lastHeard = now
-  if (sa.state.name === 'init-replied') sa.path = { local: datagram.local, remote: datagram.remote }
+  // An initiator floats to port 4500 with the first message in SK.
+  if (sa.awaitsFirstRequest) sa.path = { local: datagram.local, remote: datagram.remote }
   else if (sa.followsPeer) core.movePath(sa, datagram.remote)
 }
+
+const beforeAuthentication: ReadonlySet<number> = new Set([EXCHANGE_TYPE.IKE_INTERMEDIATE, EXCHANGE_TYPE.IKE_AUTH])
 
 /** V2-058 and V2-019: authentic, but not sound. */
 function handleFault(
@@ -106,7 +128,7 @@ function handleFault(
   if (fault.kind === 'criticalPayload') {
     const data = Uint8Array.of(fault.payloadType)
     sendResponse(core, sa, protection, message, [notify(NOTIFY.UNSUPPORTED_CRITICAL_PAYLOAD, data)], now)
-    if (header.exchangeType === EXCHANGE_TYPE.IKE_AUTH) core.close(sa, failure, now)
+    if (beforeAuthentication.has(header.exchangeType)) core.close(sa, failure, now)
     return
   }
   sendResponse(core, sa, protection, message, [notify(NOTIFY.INVALID_SYNTAX)], now)

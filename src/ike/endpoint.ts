@@ -211,7 +211,7 @@ export class IkeEndpoint implements IkeEndpointApi {
     const known = this.#halfOpen.find(message.header.initiatorSpi, datagram.remote)
     if (known?.responses.classify(message) === 'repeated') return repeatResponse(this.#core, known, datagram, now)
     // Only an initiator that waits for our answer may have changed its first message; all else is a late copy.
-    if (known !== undefined && known.state.name !== 'init-replied') return
+    if (known !== undefined && !known.awaitsFirstRequest) return
     if (this.#isShutDown || message.raw.length > MAX_INIT_REQUEST || this.#halfOpen.isFullFor(datagram.remote)) return
     const context = {
       core: this.#core,
@@ -315,11 +315,13 @@ export class IkeEndpoint implements IkeEndpointApi {
     if (sa.heirOf?.successor === sa) sa.heirOf.successor = undefined
     if (sa.successor !== undefined) sa.successor.heirOf = undefined
     if (state.name === 'init-sent') state.attempt.privateKey.fill(0)
+    if (state.name === 'intermediate-sent') state.privateKey.fill(0)
     // A responder that refused keeps its answer for the repeated request; half-open expiry ends that.
-    const lingers = state.name === 'init-replied' && sa.responses.last !== undefined
+    const lingers = peer === undefined && protection !== undefined && sa.responses.last !== undefined
     const lingerUntil = this.#timers.get(sa.id, 'halfOpenExpiry')
     this.#timers.stopAll(sa.id)
     protection?.wipe()
+    sa.responses.last?.protection?.wipe()
     sa.state = { name: 'closed' }
     if (peer !== undefined) this.#sas.forgetPeer(sa, peer.name)
     if (lingers && lingerUntil !== undefined && lingerUntil > now)

@@ -6,8 +6,9 @@ import type { Instant } from '../env.ts'
 import type { ChildSa, Path } from '../sa/child-sa.ts'
 import type { IkeHeader, Payload } from '../wire/ike-types.ts'
 import type { Failure, Identity, PeerConfig, TunnelConfig } from './api.ts'
-import { PACKET_SIZE } from './constants.ts'
+import { MAX_REASSEMBLED, MAX_REASSEMBLED_HYBRID, PACKET_SIZE } from './constants.ts'
 import type { Creation } from './creation.ts'
+import type { Step } from './exchanges/intermediate.ts'
 import { Reassembly } from './fragments.ts'
 import type { Role } from './gate.ts'
 import { type Lifetime, NO_LIMIT } from './lifetime.ts'
@@ -37,6 +38,8 @@ export interface Handshake {
   readonly peerHashes: readonly number[] | undefined
   /** The responder asked for our raw public key (RFC 7670); an initiator asks in IKE_AUTH. */
   readonly rawKeyRequested: boolean
+  /** IntAuth so far, as AUTH would cover it now; absent without IKE_INTERMEDIATE (RFC 9242 §3.3.2). */
+  readonly intAuth?: Uint8Array
 }
 
 /** The first Child SA as we offered it in IKE_AUTH. */
@@ -81,6 +84,21 @@ export type State =
       readonly hint?: Failure
     }
   | { readonly name: 'init-computing'; readonly peer: PeerConfig | undefined }
+  | {
+      readonly name: 'intermediate-sent'
+      readonly peer: PeerConfig
+      readonly protection: Protection
+      readonly step: Step
+      readonly privateKey: Uint8Array
+      /** Our request as IntAuth covers it. */
+      readonly request: Uint8Array
+    }
+  | { readonly name: 'intermediate-awaited'; readonly protection: Protection; readonly step: Step }
+  | {
+      readonly name: 'intermediate-computing'
+      readonly peer: PeerConfig | undefined
+      readonly protection: Protection
+    }
   | {
       readonly name: 'auth-sent'
       readonly peer: PeerConfig
@@ -176,6 +194,18 @@ export class IkeSa {
 
   get protection(): Protection | undefined {
     return 'protection' in this.state ? this.state.protection : undefined
+  }
+
+  /** Responder: the initiator may not have seen our answer to IKE_SA_INIT. */
+  get awaitsFirstRequest(): boolean {
+    const { name } = this.state
+    return (name === 'init-replied' || name === 'intermediate-awaited') && this.responses.last?.messageId === 0
+  }
+
+  /** Octets of the largest message that we put together from fragments (FR-14). */
+  get maxReassembled(): number {
+    const isHybrid = this.state.name === 'established' && this.state.protection.suite.additional.length > 0
+    return isHybrid ? MAX_REASSEMBLED_HYBRID : MAX_REASSEMBLED
   }
 
   get hasChildren(): boolean {

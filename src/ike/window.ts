@@ -8,9 +8,17 @@ import {
   RETRANSMIT_TRIES,
   URGENT_WAITS_MS,
 } from './constants.ts'
+import type { Protection } from './protect.ts'
 
 /** Why a request was sent; decides who handles its response. */
-export type RequestPurpose = 'ike-sa-init' | 'ike-auth' | 'liveness' | 'delete' | 'delete-child' | 'create-child'
+export type RequestPurpose =
+  | 'ike-sa-init'
+  | 'intermediate'
+  | 'ike-auth'
+  | 'liveness'
+  | 'delete'
+  | 'delete-child'
+  | 'create-child'
 
 /** A request or response that may have to go again. */
 export interface SentMessage {
@@ -20,6 +28,8 @@ export interface SentMessage {
   messages: readonly Uint8Array[]
   /** What can be cut anew; undefined for IKE_SA_INIT, which is never fragmented (FR-02). */
   readonly payloads: readonly Payload[] | undefined
+  /** Under which it went, and goes when cut anew: an IKE_INTERMEDIATE outlives the keys of its IKE SA. */
+  readonly protection?: Protection
   sends: number
   /** On the short schedule of URGENT_WAITS_MS. */
   isUrgent?: boolean
@@ -118,9 +128,10 @@ export class ResponseWindow {
     return this.#last
   }
 
-  answered(request: IkeMessage, response: Pick<SentMessage, 'messages' | 'payloads'>): void {
+  answered(request: IkeMessage, response: Pick<SentMessage, 'messages' | 'payloads' | 'protection'>): void {
     const { messageId, exchangeType } = request.header
     this.#answering = undefined
+    if (this.#last?.protection !== response.protection) this.#last?.protection?.wipe()
     this.#last = { ...response, messageId, exchangeType, request, sends: 1 }
     this.#expectedId = messageId + 1
   }

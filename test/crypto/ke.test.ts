@@ -39,26 +39,26 @@ describe.each(allKe())('$name of $provider', (a) => {
   const peerPublic = a.publicFrom(bob)
 
   it('gives both sides one secret of fixed length', () => {
-    const secret = a.sharedSecret(alice, peerPublic)
-    expect(peerPublic).toHaveLength(a.publicLength)
+    const secret = a.finish(alice, peerPublic)
+    expect(peerPublic).toHaveLength(a.requestLength)
     expect(secret).toHaveLength(a.secretLength)
-    expect(a.sharedSecret(bob, a.publicFrom(alice))).toEqual(secret)
+    expect(a.finish(bob, a.publicFrom(alice))).toEqual(secret)
     expect(secret?.constructor).toBe(Uint8Array)
     expect(peerPublic.constructor).toBe(Uint8Array)
   })
 
   it('THREATS 5, 6: no secret for a public value of another length', () => {
-    for (const wrong of [0, 1, a.publicLength - 1, a.publicLength + 1, 2 * a.publicLength]) {
-      expect(a.sharedSecret(alice, new Uint8Array(wrong).fill(9)), `${wrong} octets`).toBeUndefined()
+    for (const wrong of [0, 1, a.requestLength - 1, a.requestLength + 1, 2 * a.requestLength]) {
+      expect(a.finish(alice, new Uint8Array(wrong).fill(9)), `${wrong} octets`).toBeUndefined()
     }
   })
 
   it('THREATS 5, 6, 7: no secret for zeros', () => {
-    expect(a.sharedSecret(alice, new Uint8Array(a.publicLength))).toBeUndefined()
+    expect(a.finish(alice, new Uint8Array(a.requestLength))).toBeUndefined()
   })
 
   it('throws for a private key of the wrong length: that is ours', () => {
-    expect(() => a.sharedSecret(new Uint8Array(3), peerPublic)).toThrow(RangeError)
+    expect(() => a.finish(new Uint8Array(3), peerPublic)).toThrow(RangeError)
     expect(() => a.publicFrom(new Uint8Array(3))).toThrow(RangeError)
   })
 })
@@ -101,9 +101,9 @@ describe('MODP', () => {
     const p = primeOf(n, k)
     const x = a.generatePrivate(seeded('x'))
     for (const y of [0n, 1n, p - 1n, p, p + 1n, (1n << BigInt(n)) - 1n]) {
-      expect(a.sharedSecret(x, octets(y, a.publicLength))).toBeUndefined()
+      expect(a.finish(x, octets(y, a.requestLength))).toBeUndefined()
     }
-    expect(a.sharedSecret(x, octets(4n, a.publicLength))).toHaveLength(a.secretLength)
+    expect(a.finish(x, octets(4n, a.requestLength))).toHaveLength(a.secretLength)
   })
 
   it('pads short results on the left', () => {
@@ -111,7 +111,7 @@ describe('MODP', () => {
     const three = new Uint8Array(a.generatePrivate(seeded('x')).length)
     three[three.length - 1] = 3
     expect(a.publicFrom(three)).toEqual(octets(8n, 256))
-    expect(a.sharedSecret(three, octets(4n, 256))).toEqual(octets(64n, 256))
+    expect(a.finish(three, octets(4n, 256))).toEqual(octets(64n, 256))
   })
 
   it('marks the small groups', () => {
@@ -137,7 +137,7 @@ describe('ECP', () => {
         const a = known(KE.ECP_256)
         const point = a.publicFrom(a.generatePrivate(seeded('p')))
         point[bit >> 3] = (point[bit >> 3] ?? 0) ^ (1 << (bit & 7))
-        expect(a.sharedSecret(a.generatePrivate(seeded('q')), point)).toBeUndefined()
+        expect(a.finish(a.generatePrivate(seeded('q')), point)).toBeUndefined()
       }),
       { numRuns: 50 },
     )

@@ -41,7 +41,7 @@ describe('registry', () => {
       [14, 64, 32],
       [2, 20, 12],
     ])
-    expect(supportedKe().map((a) => [a.id, a.publicLength, a.secretLength, a.optIn])).toEqual([
+    expect(supportedKe().map((a) => [a.id, a.requestLength, a.secretLength, a.optIn])).toEqual([
       [31, 32, 32, false],
       [32, 56, 56, false],
       [19, 64, 32, false],

@@ -2,8 +2,9 @@
  * IKE_SA_INIT as responder. Until the initiator has shown that it receives at its address (COOKIE, when we are busy) and
  * has named a suite and group of ours, nothing is stored and no key exchange is computed (V2-024).
  */
+import type { KeAnswer } from '../../crypto/types.ts'
 import type { Instant } from '../../env.ts'
-import { selectProposal, transformOf } from '../../sa/negotiate.ts'
+import { selectProposal, transformOf, withoutAdditionalKe } from '../../sa/negotiate.ts'
 import type { SuiteProposal } from '../../sa/proposal.ts'
 import { u16 } from '../../wire/bytes.ts'
 import { EXCHANGE_TYPE, NOTIFY, PROTOCOL, TRANSFORM_TYPE } from '../../wire/iana.ts'
@@ -20,7 +21,18 @@ import { detectNat, type NatView } from '../nat-detection.ts'
 import { find, notification, notify, peerSignatureHashes } from '../payloads.ts'
 import type { IkeSuite } from '../protect.ts'
 import { refusal } from '../strangers.ts'
-import { commonNotifies, fragmentationNotify, makeProtection, resolveSuite, takesFragments } from './ike-sa-init.ts'
+import { withAnswer } from './create-child.ts'
+import {
+  commonNotifies,
+  fragmentationNotify,
+  intermediateNotify,
+  makeProtection,
+  resolveSuite,
+  speaksIntermediate,
+  takesFragments,
+} from './ike-sa-init.ts'
+import { firstStep } from './intermediate.ts'
+import { awaitStep } from './intermediate-responder.ts'
 
 export interface InitResponderContext {
   readonly core: Core
@@ -72,7 +84,7 @@ export function handleInitRequest(
     }
   }
 
-  const { suites: ours } = context
+  const ours = speaksIntermediate(payloads) ? context.suites : withoutAdditionalKe(context.suites)
   const selected = selectProposal(offer.sa.proposals, ours, PROTOCOL.IKE, offer.ke.method)
   const suite = selected && resolveSuite(selected.transforms)
   if (selected === undefined || suite === undefined) {
@@ -81,7 +93,7 @@ export function handleInitRequest(
   }
   const method = transformOf(selected.transforms, TRANSFORM_TYPE.KE)?.id ?? 0
   if (offer.ke.method !== method) return refuse(notify(NOTIFY.INVALID_KE_PAYLOAD, u16(method)))
-  if (offer.ke.data.length !== suite.ke.publicLength) return refuse(notify(NOTIFY.INVALID_SYNTAX))
+  if (offer.ke.data.length !== suite.ke.requestLength) return refuse(notify(NOTIFY.INVALID_SYNTAX))
   const nat = detectNat(header, payloads, datagram)
   if (nat === undefined) {
     reportRefusal(context.core, () => failures.noNatTraversal(who), now)
@@ -113,25 +125,17 @@ function openHalf(
   core.timers.set(sa.id, 'halfOpenExpiry', now + HALF_OPEN_LIFE_MS)
   sa.nat = nat
   sa.fragmentation = takesFragments(message.payloads)
-  const { id: method } = suite.ke
-  const privateKey = suite.ke.generatePrivate(core.env.rng)
-  const waiting = (): boolean => sa.state.name === 'init-computing'
-  core.jobs.run({ kind: 'ke-shared', method, privateKey, peerPublic: offer.ke.data }, now, (sharedSecret, at) => {
-    if (!waiting() || sharedSecret === undefined) privateKey.fill(0)
-    if (!waiting()) return
-    if (sharedSecret === undefined) {
+  withAnswer(core, suite.ke.id, offer.ke.data, now, (answer, at) => {
+    if (sa.state.name !== 'init-computing') return
+    if (answer === undefined) {
       return core.close(sa, failures.invalidMessage(formatSocket(datagram.remote), 'its public value is not valid'), at)
     }
-    core.jobs.run({ kind: 'ke-public', method, privateKey }, at, (publicKey) => {
-      privateKey.fill(0)
-      if (!waiting() || publicKey === undefined) return
-      reply(core, sa, message, offer.nonceI, suite, chosen, publicKey, sharedSecret)
-    })
+    reply(core, sa, message, offer.nonceI, suite, chosen, answer)
   })
   return sa
 }
 
-/** <-- HDR { SAr1, KEr, Nr, N(NAT_DETECTION_*), N(SIGNATURE_HASH_ALGORITHMS), [N(IKEV2_FRAGMENTATION_SUPPORTED)] } */
+/** <-- HDR { SAr1, KEr, Nr, N(NAT_DETECTION_*), N(SIGNATURE_HASH_ALGORITHMS), [N(IKEV2_FRAGMENTATION_SUPPORTED),] [N(INTERMEDIATE_EXCHANGE_SUPPORTED)] } */
 function reply(
   core: Core,
   sa: IkeSa,
@@ -139,18 +143,18 @@ function reply(
   nonceI: Uint8Array,
   suite: IkeSuite,
   chosen: Payload,
-  publicKey: Uint8Array,
-  sharedSecret: Uint8Array,
+  answer: KeAnswer,
 ): void {
   const nonceR = core.env.rng.bytes(NONCE_LENGTH)
   const response = encodeIkeMessage(sa.header(EXCHANGE_TYPE.IKE_SA_INIT, 0, true), [
     chosen,
-    { type: 'KE', method: suite.ke.id, data: publicKey },
+    { type: 'KE', method: suite.ke.id, data: answer.data },
     { type: 'Nonce', data: nonceR },
     ...commonNotifies(sa),
     ...(sa.fragmentation ? [fragmentationNotify()] : []),
+    ...(suite.additional.length > 0 ? [intermediateNotify()] : []),
   ])
-  const protection = makeProtection(core, sa, suite, { nonceI, nonceR }, sharedSecret)
+  const protection = makeProtection(core, sa, suite, { nonceI, nonceR }, answer.sharedSecret)
   const peerHashes = peerSignatureHashes(message.payloads)
   const handshake = {
     nonceI,
@@ -160,7 +164,7 @@ function reply(
     peerHashes,
     rawKeyRequested: false,
   }
-  sa.state = { name: 'init-replied', protection, handshake }
+  awaitStep(sa, firstStep(protection, handshake))
   sa.responses.answered(message, { messages: [response], payloads: undefined })
   core.transmit(sa.path, response)
 }
