@@ -149,6 +149,7 @@ export type TimerName =
   | 'closeGrace'
   | 'task'
   | 'lifetime'
+  | 'followUp'
   | 'linger'
 
 /** What `status` shows of one IKE SA. */

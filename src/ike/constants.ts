@@ -85,6 +85,11 @@ export const CONFIRMED_AFTER_MS = 30_000
 export const CHILDREN_PER_SA = 64
 export const CREATIONS_PER_MINUTE = 60
 
+/** An IKE_FOLLOWUP_KE that is awaited comes within this time (RFC 9370 §2.2.4: 5 to 20 s), or never. */
+export const FOLLOW_UP_LIFE_MS = 20_000
+/** Octets of the link that it must show: only told to an authenticated peer. */
+export const FOLLOW_UP_LINK_LENGTH = 8
+
 /** RFC 3948 §4. */
 export const NAT_KEEPALIVE_MS = 20_000
 

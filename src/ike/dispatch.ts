@@ -12,6 +12,7 @@ import { failures, formatSocket } from './describe.ts'
 import { handleAuthResponse } from './exchanges/auth-initiator.ts'
 import { handleAuthRequest } from './exchanges/auth-responder.ts'
 import { handleCreateRequest, handleCreateResponse } from './exchanges/create-child-dispatch.ts'
+import { handleFollowUpRequest } from './exchanges/follow-up-responder.ts'
 import { handleInformationalRequest, handleInformationalResponse } from './exchanges/informational.ts'
 import { handleInitResponse } from './exchanges/init-initiator.ts'
 import { handleIntermediateResponse } from './exchanges/intermediate-initiator.ts'
@@ -86,6 +87,8 @@ function serveRequest(
       return handleInformationalRequest(core, sa, message, payloads, now)
     case EXCHANGE_TYPE.CREATE_CHILD_SA:
       return handleCreateRequest(core, sa, message, payloads, now)
+    case EXCHANGE_TYPE.IKE_FOLLOWUP_KE:
+      return handleFollowUpRequest(core, sa, message, payloads, now)
   }
 }
 
@@ -101,6 +104,7 @@ function serveResponse(
   if (purpose === 'intermediate') handleIntermediateResponse(core, sa, message, payloads, chain, now)
   else if (purpose === 'ike-auth') handleAuthResponse(core, sa, payloads, now)
   else if (purpose === 'create-child' && sa.state.name === 'established') handleCreateResponse(core, sa, payloads, now)
+  else if (purpose === 'follow-up' && sa.state.name === 'established') sa.creation?.followUp?.onAnswer(payloads, now)
   else if (purpose !== undefined) handleInformationalResponse(core, sa, purpose, now)
 }
 

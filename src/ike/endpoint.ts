@@ -43,6 +43,7 @@ import { PeerTable } from './peer-table.ts'
 import { ReportLimiter } from './rate-limit.ts'
 import { Reconnects } from './reconnect.ts'
 import { SaTable } from './sa-table.ts'
+import { wipeSecrets } from './secrets.ts'
 import { snapshotOf } from './snapshot.ts'
 import { Strangers } from './strangers.ts'
 import { Timers } from './timers.ts'
@@ -308,20 +309,16 @@ export class IkeEndpoint implements IkeEndpointApi {
 
   #close(sa: IkeSa, failure: Failure, now: Instant): void {
     if (sa.state.name === 'closed') return
-    const { peer, state, protection } = sa
+    const { peer, protection } = sa
     dropAll(this.#core, sa)
-    sa.creation?.privateKey.fill(0)
     // A rekeying of which this SA was one end.
     if (sa.heirOf?.successor === sa) sa.heirOf.successor = undefined
     if (sa.successor !== undefined) sa.successor.heirOf = undefined
-    if (state.name === 'init-sent') state.attempt.privateKey.fill(0)
-    if (state.name === 'intermediate-sent') state.privateKey.fill(0)
     // A responder that refused keeps its answer for the repeated request; half-open expiry ends that.
     const lingers = peer === undefined && protection !== undefined && sa.responses.last !== undefined
     const lingerUntil = this.#timers.get(sa.id, 'halfOpenExpiry')
     this.#timers.stopAll(sa.id)
-    protection?.wipe()
-    sa.responses.last?.protection?.wipe()
+    wipeSecrets(sa)
     sa.state = { name: 'closed' }
     if (peer !== undefined) this.#sas.forgetPeer(sa, peer.name)
     if (lingers && lingerUntil !== undefined && lingerUntil > now)

@@ -43,7 +43,7 @@ export type StateName = (typeof STATES)[number]
 export type Role = 'initiator' | 'responder'
 export type Direction = 'request' | 'response'
 
-const { IKE_SA_INIT, IKE_INTERMEDIATE, IKE_AUTH, CREATE_CHILD_SA, INFORMATIONAL } = EXCHANGE_TYPE
+const { IKE_SA_INIT, IKE_INTERMEDIATE, IKE_AUTH, CREATE_CHILD_SA, IKE_FOLLOWUP_KE, INFORMATIONAL } = EXCHANGE_TYPE
 
 type Row = readonly [state: StateName, role: Role | 'either', direction: Direction, exchanges: readonly number[]]
 
@@ -53,10 +53,10 @@ const OPEN: readonly Row[] = [
   ['intermediate-awaited', 'responder', 'request', [IKE_INTERMEDIATE]],
   ['auth-sent', 'initiator', 'response', [IKE_AUTH]],
   ['init-replied', 'responder', 'request', [IKE_AUTH]],
-  ['established', 'either', 'request', [CREATE_CHILD_SA, INFORMATIONAL]],
-  ['established', 'either', 'response', [CREATE_CHILD_SA, INFORMATIONAL]],
-  ['closing', 'either', 'request', [CREATE_CHILD_SA, INFORMATIONAL]],
-  ['closing', 'either', 'response', [CREATE_CHILD_SA, INFORMATIONAL]],
+  ['established', 'either', 'request', [CREATE_CHILD_SA, IKE_FOLLOWUP_KE, INFORMATIONAL]],
+  ['established', 'either', 'response', [CREATE_CHILD_SA, IKE_FOLLOWUP_KE, INFORMATIONAL]],
+  ['closing', 'either', 'request', [CREATE_CHILD_SA, IKE_FOLLOWUP_KE, INFORMATIONAL]],
+  ['closing', 'either', 'response', [CREATE_CHILD_SA, IKE_FOLLOWUP_KE, INFORMATIONAL]],
 ]
 
 const open = new Set(

@@ -8,6 +8,7 @@ import type { IkeHeader, Payload } from '../wire/ike-types.ts'
 import type { Failure, Identity, PeerConfig, TunnelConfig } from './api.ts'
 import { MAX_REASSEMBLED, MAX_REASSEMBLED_HYBRID, PACKET_SIZE } from './constants.ts'
 import type { Creation } from './creation.ts'
+import type { AwaitedFollowUp } from './exchanges/follow-up-responder.ts'
 import type { Step } from './exchanges/intermediate.ts'
 import { Reassembly } from './fragments.ts'
 import type { Role } from './gate.ts'
@@ -145,6 +146,8 @@ export class IkeSa {
   readonly tasks: Task[] = []
   /** Our CREATE_CHILD_SA request, from its first computation until its answer is worked in. */
   creation: Creation | undefined
+  /** A CREATE_CHILD_SA of the peer's that has its keys after an IKE_FOLLOWUP_KE. */
+  awaited: AwaitedFollowUp | undefined
   /** Child SAs whose Delete is outstanding. */
   deleting: readonly number[] = []
   /** The Child SA of our last answer: until the peer's next request, nothing shows that it knows it. */
@@ -217,6 +220,7 @@ export class IkeSa {
     return (
       this.requests.outstanding !== undefined ||
       this.creation !== undefined ||
+      this.awaited !== undefined ||
       this.responses.isAnswering ||
       this.successor !== undefined ||
       this.heirOf !== undefined

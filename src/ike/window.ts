@@ -19,6 +19,7 @@ export type RequestPurpose =
   | 'delete'
   | 'delete-child'
   | 'create-child'
+  | 'follow-up'
 
 /** A request or response that may have to go again. */
 export interface SentMessage {

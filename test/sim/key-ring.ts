@@ -68,7 +68,7 @@ export class KeyRing implements KeyLog {
   #protection(header: IkeHeader, asOriginalInitiator: boolean): Protection | undefined {
     const { exchangeType, messageId } = header
     const all = this.#entriesOf(header)
-    const entry = exchangeType === EXCHANGE_TYPE.IKE_INTERMEDIATE ? all[messageId - 1] : all.at(-1)
+    const entry = exchangeType === EXCHANGE_TYPE.IKE_INTERMEDIATE ? (all[messageId - 1] ?? all.at(-1)) : all.at(-1)
     if (entry === undefined) return undefined
     const { skEi, skEr, skAi, skAr } = entry
     const none = new Uint8Array(0)
