@@ -34,8 +34,11 @@ export class KeyRing implements KeyLog {
     this.children.push({ ...sa, inboundKeys: copy(sa.inboundKeys), outboundKeys: copy(sa.outboundKeys) })
   }
 
-  entryOf(header: Pick<IkeHeader, 'initiatorSpi' | 'responderSpi'>): IkeEntry | undefined {
-    return this.#entriesOf(header).at(-1)
+  /** The newest keys of an IKE SA, or for an IKE_INTERMEDIATE those under which it goes. */
+  entryOf(header: Pick<IkeHeader, 'initiatorSpi' | 'responderSpi'> & Partial<IkeHeader>): IkeEntry | undefined {
+    const all = this.#entriesOf(header)
+    const step = header.exchangeType === EXCHANGE_TYPE.IKE_INTERMEDIATE ? all[(header.messageId ?? 0) - 1] : undefined
+    return step ?? all.at(-1)
   }
 
   /** Oldest first: each IKE_INTERMEDIATE makes new keys. */
@@ -66,9 +69,7 @@ export class KeyRing implements KeyLog {
   }
 
   #protection(header: IkeHeader, asOriginalInitiator: boolean): Protection | undefined {
-    const { exchangeType, messageId } = header
-    const all = this.#entriesOf(header)
-    const entry = exchangeType === EXCHANGE_TYPE.IKE_INTERMEDIATE ? (all[messageId - 1] ?? all.at(-1)) : all.at(-1)
+    const entry = this.entryOf(header)
     if (entry === undefined) return undefined
     const { skEi, skEr, skAi, skAr } = entry
     const none = new Uint8Array(0)

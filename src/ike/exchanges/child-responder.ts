@@ -68,12 +68,15 @@ function rekeyedChild(sa: IkeSa, payloads: readonly Payload[]): Rekeyed | undefi
     const answer = { type: 'Notify', protocol: PROTOCOL.ESP, spi, notifyType, data: new Uint8Array() } as const
     return { kind: 'refused', answer }
   }
+  return mayBeReplaced(sa, child)
+    ? { kind: 'found', child }
+    : { kind: 'refused', answer: notify(NOTIFY.TEMPORARY_FAILURE) }
+}
+
+function mayBeReplaced(sa: IkeSa, child: LiveChild): boolean {
   const isFree = child.phase === 'live' || child.phase === 'rekeying'
   const isRival = sa.creation?.kind === 'child' && sa.creation.rival !== undefined && sa.creation.rekeys === child.sa.id
-  if (!isFree || isRival || heirOf(sa, child) !== undefined) {
-    return { kind: 'refused', answer: notify(NOTIFY.TEMPORARY_FAILURE) }
-  }
-  return { kind: 'found', child }
+  return childrenOf(sa).get(child.sa.id) === child && isFree && !isRival && heirOf(sa, child) === undefined
 }
 
 /** Both asked for the same tunnel at once, and we have ours: the peer looks again and finds it. */
@@ -145,7 +148,12 @@ function answer(
   const secrets = key === undefined ? [] : [key.sharedSecret]
   const remaining = additionalMethods(transforms).flatMap((id) => ke(id) ?? [])
   if (remaining.length > 0) {
+    const { old } = draft
     const complete: AwaitedFollowUp['complete'] = (last, lastKey, all, at) => {
+      // Our own rekeying was done first: the peer knows its result and falls back on it.
+      if (old !== undefined && !mayBeReplaced(sa, old)) {
+        return sendResponse(core, sa, protection, last, [notify(NOTIFY.TEMPORARY_FAILURE)], at)
+      }
       install(core, sa, draft, all, at)
       sendResponse(core, sa, protection, last, [lastKey], at)
     }
