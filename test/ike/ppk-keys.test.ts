@@ -49,6 +49,7 @@ function sealer(keys: ReturnType<typeof independent.ikeKeys>, isInitiator: boole
     integ: undefined,
     prf: existing(prf(PRF.PRF_HMAC_SHA2_256)),
     ke: existing(ke(KE.CURVE25519)),
+    additional: [],
     transforms: [],
   }
   const none = new Uint8Array(0)
