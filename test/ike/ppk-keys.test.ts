@@ -91,7 +91,12 @@ it('PPK-02 PPK-03 as responder: SK_e unchanged, AUTH and the Child SA from the m
     isResponse: false,
     messageId: 0,
   }
-  const request = encodeIkeMessage(header, initPayloads(header, RIGHT, { type: 'SA', proposals: ikeProposals }))
+  // As long as a real one, so that the answer fits without a cookie (THREATS #11).
+  const padding = notify(40_000, new Uint8Array(64))
+  const request = encodeIkeMessage(header, [
+    ...initPayloads(header, RIGHT, { type: 'SA', proposals: ikeProposals }),
+    padding,
+  ])
   deliver(right, request, { address: LEFT }, 0, 500)
   const response = sent(right.drain(0))
   const nonceR = existing(find(response.payloads, 'Nonce')).data
