@@ -15,6 +15,7 @@ type Effect = Pick<ReloadStep, 'effect' | 'interrupts'>
 
 const AT_ONCE: Effect = { effect: 'at once, no interruption', interrupts: false }
 const NEXT_REKEY: Effect = { effect: 'when the IKE SA gets its next keys, no interruption', interrupts: false }
+const NEXT_CONNECTION: Effect = { effect: 'with the next connection, no interruption', interrupts: false }
 const REKEYED: Effect = { effect: 'new keys, no packet lost', interrupts: false }
 const BESIDE: Effect = { effect: 'new connection beside the old one, old one ends then', interrupts: false }
 const AWAITED: Effect = {
@@ -56,10 +57,18 @@ const PEER_KEYS: readonly Key<ConfiguredPeer>[] = [
     isSecret: true,
     effect: proof,
   },
+  {
+    key: 'ppk',
+    of: ({ ppk }) => (ppk === undefined ? '' : `${toHex(ppk.id)} ${toHex(ppk.secret)} ${ppk.required}`),
+    isSecret: true,
+    effect: proof,
+  },
   { key: 'ike.proposals', of: ({ ikeProposals }) => suites(ikeProposals), effect: NEXT_REKEY },
   { key: 'ike.liveness', of: ({ livenessMs }) => duration(livenessMs), effect: AT_ONCE },
   { key: 'ike.rekey', of: ({ rekeyMs }) => duration(rekeyMs), effect: AT_ONCE },
   { key: 'ike.reauth', of: ({ reauthMs }) => duration(reauthMs), effect: AT_ONCE },
+  { key: 'ike.mobike', of: ({ mobike = true }) => String(mobike), effect: NEXT_CONNECTION },
+  { key: 'ike.childless', of: ({ childless = 'allow' }) => childless, effect: NEXT_CONNECTION },
   { key: 'ike.onDead', of: ({ onDead = '' }) => onDead, effect: AT_ONCE },
   { key: 'uniqueness', of: ({ uniqueness = '' }) => uniqueness, effect: AT_ONCE },
 ]

@@ -51,7 +51,7 @@ function change({ core, sas, reconnects }: UpdateContext, old: PeerConfig, peer:
   const isElsewhere = isCalled(peer) && !sameRemote(old, peer)
   const isOutdated = isElsewhere || !sameProof(old, peer)
   for (const sa of sas.ofPeer(peer.name)) {
-    if (sa.state.name === 'established') followPeer(core, sa, peer, now, isElsewhere)
+    if (sa.state.name === 'established') followConfig(core, sa, peer, now, isElsewhere)
     // An attempt that goes on is followed when it is established.
     else if (sa.state.name !== 'closing' && isOutdated) core.close(sa, failures.replaced(peer), now)
   }
@@ -71,7 +71,7 @@ function change({ core, sas, reconnects }: UpdateContext, old: PeerConfig, peer:
  * An established IKE SA under the configuration as it is now.
  * @param isElsewhere the peer is to be reached at another address
  */
-export function followPeer(core: Core, sa: IkeSa, next: PeerConfig, now: Instant, isElsewhere = false): void {
+export function followConfig(core: Core, sa: IkeSa, next: PeerConfig, now: Instant, isElsewhere = false): void {
   if (sa.state.name !== 'established' || sa.state.peer === next) return
   const { peer, since } = sa.state
   sa.state = { ...sa.state, peer: next }
@@ -103,13 +103,19 @@ function sameProof(a: PeerConfig, b: PeerConfig): boolean {
     sameIdentity(a.localId, b.localId) &&
     sameIdentity(a.remoteId, b.remoteId) &&
     sameAuth(a.localAuth, b.localAuth) &&
-    sameAuth(a.remoteAuth, b.remoteAuth)
+    sameAuth(a.remoteAuth, b.remoteAuth) &&
+    samePpk(a.ppk, b.ppk)
   )
 }
 
 function sameAuth(a: LocalAuth | RemoteAuth, b: LocalAuth | RemoteAuth): boolean {
   if (a.kind === 'psk' && b.kind === 'psk') return bytesEqual(a.secret, b.secret)
   return a.kind === 'publicKey' && b.kind === 'publicKey' && bytesEqual(spkiOf(a.key), spkiOf(b.key))
+}
+
+function samePpk(a: PeerConfig['ppk'], b: PeerConfig['ppk']): boolean {
+  if (a === undefined || b === undefined) return a === b
+  return a.required === b.required && bytesEqual(a.id, b.id) && bytesEqual(a.secret, b.secret)
 }
 
 type Key = Extract<LocalAuth | RemoteAuth, { kind: 'publicKey' }>['key']

@@ -109,6 +109,24 @@ const ROWS: readonly (readonly [key: string, from: string, to: string, line: str
   ['ike.rekey', AFTER_ID, `${AFTER_ID}\n    ike: { rekey: 90m }`, `~ peer office: ike.rekey 4h → 90m ${AT_ONCE}`],
   ['ike.reauth', AFTER_ID, `${AFTER_ID}\n    ike: { reauth: 24h }`, `~ peer office: ike.reauth none → 24h ${AT_ONCE}`],
   [
+    'ike.mobike',
+    AFTER_ID,
+    `${AFTER_ID}\n    ike: { mobike: false }`,
+    '~ peer office: ike.mobike true → false (with the next',
+  ],
+  [
+    'ike.childless',
+    AFTER_ID,
+    `${AFTER_ID}\n    ike: { childless: never }`,
+    'ike.childless allow → never (with the next',
+  ],
+  [
+    'peer.ppk',
+    AFTER_ID,
+    `${AFTER_ID}\n    ppk: { id: x, secret: { file: office.psk } }`,
+    `~ peer office: ppk changed ${BESIDE}`,
+  ],
+  [
     'ike.onDead',
     AFTER_ID,
     `${AFTER_ID}\n    ike: { onDead: clear }`,

@@ -3,8 +3,9 @@
  *   --> HDR, SK { [N(REKEY_SA),] SA, Ni, [KEi,] TSi, TSr }
  *   <-- HDR, SK { SA, Nr, [KEr,] TSi, TSr }, or a notify
  */
+import { ke } from '../../crypto/registry.ts'
 import type { Instant } from '../../env.ts'
-import { checkSelection, toWireProposals, transformOf } from '../../sa/negotiate.ts'
+import { additionalMethods, checkSelection, toWireProposals, transformOf } from '../../sa/negotiate.ts'
 import { narrow } from '../../sa/traffic-selector.ts'
 import { EXCHANGE_TYPE, NOTIFY, PROTOCOL, TRANSFORM_TYPE } from '../../wire/iana.ts'
 import type { Payload, Proposal } from '../../wire/ike-types.ts'
@@ -16,18 +17,29 @@ import { failures } from '../describe.ts'
 import type { IkeSa, LiveChild } from '../ike-sa.ts'
 import { sendRequest } from '../messaging.ts'
 import { errorNotify, find } from '../payloads.ts'
+import { wipeCreation } from '../secrets.ts'
 import { armTasks, schedule, type TaskGoal } from '../tasks.ts'
-import { type AgreedChild, installChild, selectorPayload, selectorsOf, spiNumber, spiOctets } from './child.ts'
+import {
+  type AgreedChild,
+  type ChildSecrets,
+  installChild,
+  selectorPayload,
+  selectorsOf,
+  spiNumber,
+  spiOctets,
+} from './child.ts'
 import { addChild, childrenOf, dropChild, isServed, replace, useChild } from './children.ts'
 import {
   generatePrivate,
   keyPayload,
   methodsOf,
+  NO_KEY,
   temporaryDelay,
   wantedMethod,
   withPublic,
   withShared,
 } from './create-child.ts'
+import { followUp } from './follow-up-initiator.ts'
 import { isAllowed } from './reconcile.ts'
 
 /** @param old the Child SA that the new one replaces. @returns false when there is nothing to do */
@@ -85,7 +97,12 @@ function startAttempt(core: Core, sa: IkeSa, plan: Plan, now: Instant): void {
   sa.creation = creation
   withPublic(core, method, creation.privateKey, now, (publicKey, at) => {
     if (sa.creation !== creation || sa.state.name !== 'established') return
-    if (method !== undefined && publicKey === undefined) return giveUp(core, sa, creation, at)
+    // What the peer deleted meanwhile is not to come back as a further Child SA.
+    const isGone = creation.rekeys !== undefined && oldChild(sa, creation) === undefined
+    const isLost = method !== undefined && publicKey === undefined
+    // What is to be replaced is asked for again when its time comes; a further one only by us.
+    if (isLost && creation.rekeys === undefined) return fail(core, sa, creation, failures.jobLost, at)
+    if (isGone || isLost) return giveUp(core, sa, creation, at)
     const payloads = requestPayloads(sa, creation, keyPayload(method, publicKey))
     const { protection } = sa.state
     const exchangeType = EXCHANGE_TYPE.CREATE_CHILD_SA
@@ -144,6 +161,7 @@ export function handleChildResponse(
     const missing = failures.invalidMessage(`peer ${sa.state.peer.name}`, 'it sent no nonce')
     return fail(core, sa, creation, 'reason' in agreed ? agreed : missing, now)
   }
+  const who = `peer ${sa.state.peer.name}`
   const method = transformOf(agreed.selected.transforms, TRANSFORM_TYPE.KE)?.id
   const peerPublic = find(payloads, 'KE')?.data
   withShared(core, method || undefined, creation.privateKey, peerPublic, now, (sharedSecret, isLost, at) => {
@@ -158,8 +176,17 @@ export function handleChildResponse(
         at,
       )
     }
-    const { nonceI } = creation
-    complete(core, sa, creation, agreed, { nonceI, nonceR, ...(sharedSecret && { sharedSecret }) }, at)
+    const additional = additionalMethods(agreed.selected.transforms).flatMap((id) => ke(id) ?? [])
+    const secrets = sharedSecret === undefined ? [] : [sharedSecret]
+    followUp(core, sa, creation, additional, payloads, secrets, at, (result, doneAt) => {
+      if (result.kind === 'refused') return handleRefusal(core, sa, creation, result.notifyType, NO_KEY, doneAt)
+      if (result.kind === 'done') {
+        const { nonceI } = creation
+        return complete(core, sa, creation, agreed, { nonceI, nonceR, secrets: result.secrets }, doneAt)
+      }
+      abandonOffer(core, sa, creation, doneAt)
+      fail(core, sa, creation, failures.invalidMessage(who, result.detail), doneAt)
+    })
   })
 }
 
@@ -198,19 +225,20 @@ function complete(
   sa: IkeSa,
   creation: ChildCreation,
   agreed: AgreedChild & { readonly outboundSpi: number },
-  secrets: { readonly nonceI: Uint8Array; readonly nonceR: Uint8Array; readonly sharedSecret?: Uint8Array },
+  secrets: Required<ChildSecrets>,
   now: Instant,
 ): void {
   if (sa.state.name !== 'established') return
   const { peer, protection } = sa.state
   const rival = creation.rival && childrenOf(sa).get(creation.rival.childId)
-  const isBeaten = rival !== undefined && losesAgainst(secrets.nonceI, secrets.nonceR, creation.rival)
+  // The winner may have been replaced in turn before our answer came: it wins all the same.
+  const isBeaten = losesAgainst(secrets.nonceI, secrets.nonceR, creation.rival)
   const spis = { exchangeRole: 'initiator', inboundSpi: creation.inboundSpi, outboundSpi: agreed.outboundSpi } as const
   // The peer receives on it since it answered; a redundant one carries nothing.
   const carries = isBeaten ? 'later' : 'now'
   const child = installChild(core, sa, peer, protection, secrets, agreed, spis, now, carries)
-  secrets.sharedSecret?.fill(0)
-  creation.privateKey.fill(0)
+  for (const secret of secrets.secrets) secret.fill(0)
+  wipeCreation(creation)
   sa.creation = undefined
   const old = oldChild(sa, creation)
   child.isOutdated = old?.isOutdated === true
@@ -222,9 +250,10 @@ function complete(
   const deletedByUs = isBeaten ? [child, ...(creation.isReplacement ? predecessors : [])] : predecessors
   if (isBeaten) {
     child.phase = 'redundant'
-    if (old === undefined) useChild(core, sa, rival)
+    if (rival !== undefined && rekeyed.length === 0) useChild(core, sa, rival)
   } else if (rival !== undefined) rival.phase = 'redundant'
-  for (const predecessor of predecessors) replace(predecessor, isBeaten ? rival : child)
+  const heir = isBeaten ? rival : child
+  if (heir !== undefined) for (const predecessor of predecessors) replace(predecessor, heir)
   for (const gone of deletedByUs) schedule(core, sa, { kind: 'delete-child', childId: gone.sa.id }, now)
   core.settled(sa, now)
   armTasks(core, sa, now)
@@ -250,9 +279,11 @@ function handleRefusal(
       creation.privateKey.fill(0)
       return startAttempt(core, sa, { ...planOf(creation), method, retries: creation.retries + 1 }, now)
     }
+    case NOTIFY.STATE_NOT_FOUND:
     case NOTIFY.TEMPORARY_FAILURE: {
       giveUp(core, sa, creation, now)
-      if (old === undefined || old.phase === 'live') schedule(core, sa, goalOf(creation), now, temporaryDelay(core))
+      if (creation.rekeys === undefined || old?.phase === 'live')
+        schedule(core, sa, goalOf(creation), now, temporaryDelay(core))
       return
     }
     case NOTIFY.CHILD_SA_NOT_FOUND:
@@ -295,7 +326,7 @@ function planOf({ tunnel, rekeys, isReplacement, method, retries, rival }: Child
 
 /** Our attempt is over; what the peer made meanwhile stands. */
 function giveUp(core: Core, sa: IkeSa, creation: ChildCreation, now: Instant): void {
-  creation.privateKey.fill(0)
+  wipeCreation(creation)
   sa.creation = undefined
   const old = oldChild(sa, creation)
   const rival = creation.rival && childrenOf(sa).get(creation.rival.childId)
