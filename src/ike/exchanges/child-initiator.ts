@@ -10,7 +10,7 @@ import { narrow } from '../../sa/traffic-selector.ts'
 import { EXCHANGE_TYPE, NOTIFY, PROTOCOL, TRANSFORM_TYPE } from '../../wire/iana.ts'
 import type { Payload, Proposal } from '../../wire/ike-types.ts'
 import type { Failure, PeerConfig, TunnelConfig } from '../api.ts'
-import { INIT_RETRIES, NONCE_LENGTH, TUNNEL_RETRY_MS } from '../constants.ts'
+import { INIT_RETRIES, NONCE_LENGTH, REDUNDANT_LIFE_MS, TUNNEL_RETRY_MS } from '../constants.ts'
 import type { Core } from '../core.ts'
 import { type ChildCreation, losesAgainst } from '../creation.ts'
 import { failures } from '../describe.ts'
@@ -251,7 +251,11 @@ function complete(
   if (isBeaten) {
     child.phase = 'redundant'
     if (rival !== undefined && rekeyed.length === 0) useChild(core, sa, rival)
-  } else if (rival !== undefined) rival.phase = 'redundant'
+  } else if (rival !== undefined) {
+    rival.phase = 'redundant'
+    // Its maker deletes it, unless our request came so late that it took it for one more, with other selectors.
+    if (rekeyed.length === 0) schedule(core, sa, { kind: 'delete-child', childId: rival.sa.id }, now, REDUNDANT_LIFE_MS)
+  }
   const heir = isBeaten ? rival : child
   if (heir !== undefined) for (const predecessor of predecessors) replace(predecessor, heir)
   for (const gone of deletedByUs) schedule(core, sa, { kind: 'delete-child', childId: gone.sa.id }, now)
