@@ -97,6 +97,7 @@ function renderIkeSa(sa: IkeSaStatus): string[] {
       'path',
       `${formatEndpoint(sa.local)} ↔ ${formatEndpoint(sa.remote)}, ${natText(sa)}, MOBIKE ${sa.mobike ? 'on' : 'off'}`,
     ),
+    ...(sa.ppk === null ? [] : [field('PPK', `${sa.ppk} (RFC 8784)`)]),
     field('identities', `${sa.localId} ↔ ${sa.remoteId}`),
   ]
 }

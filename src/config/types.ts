@@ -88,6 +88,7 @@ export const DEFAULTS = {
   espRekeyMs: 3_600_000,
   mobike: true,
   onDead: 'restart',
+  childless: 'allow',
   uniqueness: 'replace',
   /** Packets. */
   replayWindow: 4096,

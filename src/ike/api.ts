@@ -40,6 +40,15 @@ export interface TunnelConfig {
   readonly rekey?: { readonly ms?: number; readonly bytes?: number; readonly packets?: number }
 }
 
+/** A post-quantum pre-shared key (RFC 8784), known to both sides besides what authenticates them. */
+export interface PpkConfig {
+  /** What follows the type octet of a PPK_ID_FIXED: says which PPK it is, and is no secret. */
+  readonly id: Uint8Array
+  readonly secret: Uint8Array
+  /** Without it there is no connection; else it is used when the peer has it, too. */
+  readonly required: boolean
+}
+
 /** One peer, resolved: no names, no files. */
 export interface PeerConfig {
   readonly name: string
@@ -49,6 +58,7 @@ export interface PeerConfig {
   readonly remoteId: Identity
   readonly localAuth: LocalAuth
   readonly remoteAuth: RemoteAuth
+  readonly ppk?: PpkConfig
   readonly ikeProposals: readonly SuiteProposal[]
   /** Milliseconds without inbound traffic before a liveness check (RFC 7296 §2.4). */
   readonly livenessMs: number
@@ -64,6 +74,11 @@ export interface PeerConfig {
   readonly tunnels: readonly TunnelConfig[]
   /** MOBIKE (RFC 4555), when the peer does it, too: connections live on at another address. Default true. */
   readonly mobike?: boolean
+  /**
+   * IKE SAs that begin without a Child SA (RFC 6023). `allow` (default): the peer may begin so. `prefer`: we do, too, where
+   * the peer can; each Child SA then has a key exchange of its own. `never`: neither.
+   */
+  readonly childless?: 'allow' | 'prefer' | 'never'
   /**
    * What happens to the IKE SAs of this identity when it connects once more. `replace` (default): INITIAL_CONTACT removes
    * those from the same address and port at once, those from elsewhere when they don't answer within 5 s, so that two
@@ -163,6 +178,7 @@ export type TimerName =
   | 'closeGrace'
   | 'task'
   | 'lifetime'
+  | 'followUp'
   | 'linger'
 
 /** What `status` shows of one IKE SA. */
@@ -178,6 +194,8 @@ export interface IkeSaSnapshot {
   readonly remoteId: string
   /** Keywords of the negotiated suite, e.g. `aes256gcm16-prfsha384-x25519`. */
   readonly suite: string
+  /** Id of the PPK in its keys (RFC 8784), printable; undefined for none. */
+  readonly ppk: string | undefined
   readonly behindNat: { readonly local: boolean; readonly remote: boolean }
   /** Both sides do MOBIKE. */
   readonly mobike: boolean

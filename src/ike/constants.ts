@@ -20,6 +20,8 @@ export const SMALL_PACKET_SIZE = 576
 export const SENDS_BEFORE_SMALLER = 2
 /** All fragments of one message: as much as one datagram may have. An honest peer needs a retransmission or two for them. */
 export const MAX_REASSEMBLED = 16 * 1024
+/** The same for an authenticated peer with additional key exchanges; a stranger's first one is far below the other limit. */
+export const MAX_REASSEMBLED_HYBRID = 64 * 1024
 export const REASSEMBLY_LIFE_MS = 30_000
 
 /**
@@ -74,6 +76,8 @@ export const TASK_RETRY_MS = 1_000
 export const TUNNEL_RETRY_MS = 60_000
 /** A Child SA that the peer deletes sooner than this comes back after a pause. */
 export const SHORT_LIFE_MS = 10_000
+/** An initiator that began without a Child SA has this long to make its own; then the responder makes what it wants. */
+export const PEER_FIRST_MS = 1_000
 /** A deleted Child SA receives this long, for what was sent before the switch. */
 export const LINGER_MS = 5_000
 /** Volume limits of Child SAs are looked at this often; where there are none, never. */
@@ -94,6 +98,10 @@ export const MAX_PEER_ADDRESSES = 16
 export const MAX_PATHS = 8
 /** So many sends without an answer, and a request is tried on other paths, too: after 0.5 s and 1 s. */
 export const SENDS_BEFORE_SPREAD = 2
+/** An IKE_FOLLOWUP_KE that is awaited comes within this time (RFC 9370 §2.2.4: 5 to 20 s), or never. */
+export const FOLLOW_UP_LIFE_MS = 20_000
+/** Octets of the link that it must show: only told to an authenticated peer. */
+export const FOLLOW_UP_LINK_LENGTH = 8
 
 /** RFC 3948 §4. */
 export const NAT_KEEPALIVE_MS = 20_000

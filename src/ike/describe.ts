@@ -43,15 +43,22 @@ export const failures = {
       credential[peer.remoteAuth.kind]
     } configured for peer ${peer.name}: ${detail}`,
   }),
+  ppkRefused: (peer: PeerConfig, detail: string): Failure => ({
+    reason: 'authentication-failed',
+    text: `peer ${peer.name}: ${detail}`,
+  }),
   wrongIdentity: (peer: PeerConfig, found: Identity): Failure => ({
     reason: 'authentication-failed',
     text: `peer ${peer.name} says it is "${formatIdentity(found)}", expected "${formatIdentity(peer.remoteId)}"`,
   }),
-  weWereRefused: (peer: PeerConfig): Failure => ({
+  /** @param ppk name of the post-quantum pre-shared key that we wanted to use */
+  weWereRefused: (peer: PeerConfig, ppk?: string): Failure => ({
     reason: 'peer-rejected-us',
     text: `peer ${peer.name} ("${formatIdentity(peer.remoteId)}") did not accept our identity "${formatIdentity(
       peer.localId,
-    )}": it does not know it, or its ${credential[peer.localAuth.kind]} for us is another one`,
+    )}": it does not know it, or its ${credential[peer.localAuth.kind]} for us is another one${
+      ppk === undefined ? '' : `, or it has not the same PPK "${ppk}"`
+    }`,
   }),
   peerError: (peer: PeerConfig, notifyType: number, context: string): Failure => ({
     reason: 'peer-rejected-us',

@@ -3,7 +3,7 @@ import type { Instant } from '../env.ts'
 import { SAS_PER_PEER } from './constants.ts'
 import type { Core } from './core.ts'
 import { failures } from './describe.ts'
-import { childrenOf } from './exchanges/children.ts'
+import { childrenOf, isBare } from './exchanges/children.ts'
 import { beginDelete } from './exchanges/informational.ts'
 import type { IkeSa } from './ike-sa.ts'
 import type { SaTable } from './sa-table.ts'
@@ -18,7 +18,9 @@ export function settle(core: Core, sas: SaTable, sa: IkeSa, now: Instant, minAge
   const { peer } = sa
   if (peer === undefined) return
   retireSuperseded(core, sas, sa, now)
-  const live = sas.ofPeer(peer.name).filter((other) => other.hasChildren && ageOf(other, now) >= minAgeMs)
+  const live = sas
+    .ofPeer(peer.name)
+    .filter((other) => (other.hasChildren || isBare(other)) && ageOf(other, now) >= minAgeMs)
   const ours = live.filter(({ role }) => role === 'initiator')
   for (const other of live) {
     if (ours.some((own) => beats(own, other))) beginDelete(core, other, failures.replaced(peer), now)

@@ -36,7 +36,7 @@ export function sendRequest(
   const { exchangeType, purpose, payloads } = request
   const header = sa.header(exchangeType, sa.requests.nextId, false)
   const messages = protection.sealWithin(header, payloads, messageLimit(sa))
-  begin(core, sa, { exchangeType, purpose, messages, payloads }, now)
+  begin(core, sa, { exchangeType, purpose, messages, payloads, protection }, now)
 }
 
 /** Answers `request`, remembers the answer for its repetition, and sends it. */
@@ -51,7 +51,7 @@ export function sendResponse(
   const { exchangeType, messageId } = request.header
   if (isCutSmall(sa, request)) sa.packetSize = SMALL_PACKET_SIZE
   const messages = protection.sealWithin(sa.header(exchangeType, messageId, true), payloads, messageLimit(sa))
-  sa.responses.answered(request, { messages, payloads })
+  sa.responses.answered(request, { messages, payloads, protection })
   transmitAll(core, sa, messages, now, sa.replyPath)
 }
 
@@ -75,7 +75,9 @@ export function repeatResized(
   now: Instant,
 ): void {
   const { last } = sa.responses
-  if (last === undefined || !sa.fragmentation || !sa.protection?.unseal(firstFragment)?.ok) return
+  // Without protection the SA is closed, and its keys are wiped.
+  if (last === undefined || !sa.fragmentation || sa.protection === undefined) return
+  if (!last.protection?.unseal(firstFragment)?.ok) return
   sa.responses.resized(firstFragment)
   cutSmaller(sa, last, true)
   repeatResponse(core, sa, datagram, now)
@@ -168,8 +170,9 @@ function countSend(sa: IkeSa, sent: SentMessage, isResponse: boolean): void {
 
 /** FR-13: the same payloads in more fragments, with new IVs. Changes nothing when a small packet holds each of them. */
 function cutSmaller(sa: IkeSa, sent: SentMessage, isResponse: boolean): void {
-  const { protection } = sa
-  if (!sa.fragmentation || protection === undefined || sent.payloads === undefined) return
+  const { protection } = sent
+  if (!sa.fragmentation || sa.protection === undefined || protection === undefined || sent.payloads === undefined)
+    return
   const limit = ikeRoom(sa.path, SMALL_PACKET_SIZE)
   if (sent.messages.every((message) => message.length <= limit)) return
   // What follows on this IKE SA takes the same path.

@@ -20,6 +20,7 @@ export function snapshotOf(sa: IkeSa, remotes: readonly SocketAddress[]): IkeSaS
     localId: peer ? formatIdentity(peer.localId) : '',
     remoteId: remoteId ? formatIdentity(remoteId) : '',
     suite: protection ? formatSuite(protection.suite.transforms) : '',
+    ppk: sa.ppk,
     behindNat: sa.nat,
     mobike: sa.mobility !== undefined,
     remotes,

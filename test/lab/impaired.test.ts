@@ -1,6 +1,7 @@
 /** Two daemons and somebody on the path who does one named harm (test/impair): the tunnel comes up all the same, or not at all. */
 import { join } from 'node:path'
 import { afterEach, expect, test } from 'vitest'
+import { demultiplex, espPadLength } from '../../src/wire/esp.ts'
 import type { ImpairmentName } from '../impair/impairments.ts'
 import { configurePair, type Pair, stopPair } from './lib/pair.ts'
 import { waitUntil } from './lib/process.ts'
@@ -90,6 +91,25 @@ labDescribe('two daemons with an enemy between them', TSVPN_TOOLS, () => {
     await Promise.all([daemon.up(), right.up()])
     expect(lab().relay.struck).toBe(1)
     expect((await ping(left, INNER.right[4].address)).received).toBe(1)
+  })
+
+  test.each([
+    'TFC padding refused by initiator',
+    'TFC padding refused by responder',
+  ] as const)('V2-086 %s: ESP packets are as long as they must be', async (name) => {
+    const { left, relay } = lab()
+    const { left: daemon, right } = await start(name)
+    await Promise.all([daemon.up(), right.up()])
+    expect(relay.struck).toBe(1)
+    for (const size of [56, 57, 58, 59, 200, 1_001]) {
+      const from = relay.seen.length
+      expect((await ping(left, INNER.right[4].address, { size })).received).toBe(1)
+      const inner = 28 + size
+      // SPI, sequence number, IV; content, padding, trailer; ICV of AES-GCM.
+      const needed = 16 + inner + espPadLength(inner, 1) + 2 + 16
+      const lengths = relay.seen.slice(from).filter(({ data }) => demultiplex(data) === 'esp')
+      expect(lengths.map(({ data }) => data.length)).toEqual([needed, needed])
+    }
   })
 
   test.each(DECEIVED)('%s: %s carries nothing', async (name, deceived) => {

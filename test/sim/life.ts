@@ -71,9 +71,10 @@ export class Life {
     this.world.check = () => {
       for (const host of this.#hosts) this.#checkWhenChanged(host)
     }
-    const { nat, auth, ike, esp, livenessMs } = options
+    const { nat, auth, ike, esp, livenessMs, left, right } = options
+    const childless = `childless ${left?.childless}/${right?.childless}`
     this.#note(
-      `${this.#scenario.isCalm ? 'calm, ' : ''}${nat ? 'NAT, ' : ''}${auth}, ${ike}, ${esp}, liveness ${livenessMs} ms`,
+      `${this.#scenario.isCalm ? 'calm, ' : ''}${nat ? 'NAT, ' : ''}${auth}${left?.ppk ? ', PPK' : ''}, ${childless}, ${ike}, ${esp}, liveness ${livenessMs} ms`,
     )
   }
 

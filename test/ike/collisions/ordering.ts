@@ -13,7 +13,8 @@ export interface Ordering {
   /** Begins with the ids of the rows that it proves, if any. */
   readonly title: string
   /**
-   * Steps, one after the other with a space between them. `a:rekey-child` is a command to a, `b.1` delivers that message,
+   * Steps, one after the other with a space between them. `a:rekey-child` is a command to a (about the
+   * Child SA of the beginning; `rekey-again` is about the youngest), `b.1` delivers that message,
    * `-b.1r` loses it, `+600` lets milliseconds pass, so that requests without an answer are sent again. `b.2&b.2r` is both
    * in the same instant, with no time for a packet on its way. Afterwards the network
    * is open, and delivers what is still on its way in the order of sending.
@@ -159,11 +160,18 @@ function take({ net, pair, hosts, rngs, oldChild }: Scene, step: string, lowest 
   answering.isLow = isLow
 }
 
-function obey({ world: { now } }: Pair, { name, endpoint }: SimHost, oldChild: number, command: string): void {
+function obey(
+  { world: { now } }: Pair,
+  { name, endpoint, installed }: SimHost,
+  oldChild: number,
+  command: string,
+): void {
   const other = name === 'left' ? 'right' : 'left'
   switch (command) {
     case 'rekey-child':
       return expect(endpoint.rekeyChild(oldChild, now)).toBe(true)
+    case 'rekey-again':
+      return expect(endpoint.rekeyChild(Math.max(...installed.keys()), now)).toBe(true)
     case 'delete-child':
       return expect(endpoint.deleteChild(oldChild, now)).toBe(true)
     case 'create-child':

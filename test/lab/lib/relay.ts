@@ -13,6 +13,8 @@ import type { Host } from './lab.ts'
 import { UdpPort } from './udp-port.ts'
 
 export class Relay {
+  /** Every datagram that came, as its sender sent it. */
+  readonly seen: Datagram[] = []
   readonly #port: UdpPort
   readonly #ends: readonly [string, string]
   readonly #timers = new Set<NodeJS.Timeout>()
@@ -53,6 +55,7 @@ export class Relay {
     const to = this.#ends.find((address) => address !== remote.address)
     if (to === undefined || !this.#ends.includes(remote.address)) return
     const sent = { local: remote, remote: { ...local, address: to }, data }
+    this.seen.push(sent)
     this.#readKeys(sent)
     const onward = this.#impairer?.pass(sent) ?? [{ datagram: sent, delayMs: 0 }]
     for (const { datagram, delayMs } of onward) {

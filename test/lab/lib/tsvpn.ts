@@ -30,6 +30,8 @@ export interface TsvpnSetup {
   readonly interfaceName?: string
   readonly liveness?: string
   readonly mobike?: boolean
+  /** Merged over the peer. */
+  readonly peer?: Readonly<Record<string, unknown>>
   readonly extra?: Readonly<Record<string, unknown>>
 }
 
@@ -104,6 +106,7 @@ export class TsvpnHost {
               ...(setup.esp ? { esp: { proposals: [setup.esp] } } : {}),
             },
           },
+          ...setup.peer,
         },
       },
       ...setup.extra,
