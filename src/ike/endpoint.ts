@@ -101,8 +101,7 @@ export class IkeEndpoint implements IkeEndpointApi {
 
   localAddressesChanged(host: HostAddresses, now: Instant): void {
     if (this.#isShutDown) return
-    this.#core.roaming.changed(host, now)
-    this.#reconnects.retryAll(now)
+    if (this.#core.roaming.changed(host, now)) this.#reconnects.retryAll(now)
   }
 
   terminate(peerName: string, now: Instant): void {

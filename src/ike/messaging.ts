@@ -145,6 +145,7 @@ function transmitAll(core: Core, sa: IkeSa, messages: readonly Uint8Array[], now
 
 /** The same octets where else the peer may be: which of the paths works is told by the answer (RFC 4555 §3.10). */
 function spread(core: Core, sa: IkeSa, request: OutstandingRequest): void {
+  if (sa.mobility === undefined) return
   const paths = core.roaming.otherPaths(sa)
   if (paths.length === 0) return
   request.spread = paths
