@@ -82,9 +82,9 @@ export const PEER_FIRST_MS = 1_000
 export const LINGER_MS = 5_000
 /** Volume limits of Child SAs are looked at this often; where there are none, never. */
 export const USAGE_INTERVAL_MS = 1_000
-/** Of two IKE SAs made at once the peer deletes its own; if that Delete is lost, this ends it. */
+/** Of two SAs made at once the peer deletes its own, IKE SA or Child SA; if that Delete is lost, this ends it. */
 export const REDUNDANT_LIFE_MS = 30_000
-/** A peer that has not spoken since our answer has it after this long, or is gone. */
+/** A peer that has neither spoken nor asked again since our answer has it after this long, or is gone. */
 export const CONFIRMED_AFTER_MS = 30_000
 /** Child SAs of one IKE SA, and requests for more within a minute (THREATS §2). */
 export const CHILDREN_PER_SA = 64

@@ -172,6 +172,8 @@ export class IkeSa {
   deleting: readonly number[] = []
   /** The Child SA of our last answer: until the peer's next request, nothing shows that it knows it. */
   unconfirmed: number | undefined
+  /** Time of our last answer, be it sent again because the peer asked again. */
+  lastAnswered: Instant = Number.NEGATIVE_INFINITY
   readonly lingering = new Map<number, LingeringChild>()
   lifetime: Lifetime = NO_LIMIT
   /** When we authenticate anew on an IKE SA beside this one (RFC 4478). */

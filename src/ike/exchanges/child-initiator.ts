@@ -10,7 +10,7 @@ import { narrow } from '../../sa/traffic-selector.ts'
 import { EXCHANGE_TYPE, NOTIFY, PROTOCOL, TRANSFORM_TYPE } from '../../wire/iana.ts'
 import type { Payload, Proposal } from '../../wire/ike-types.ts'
 import type { Failure, PeerConfig, TunnelConfig } from '../api.ts'
-import { INIT_RETRIES, NONCE_LENGTH, TUNNEL_RETRY_MS } from '../constants.ts'
+import { INIT_RETRIES, NONCE_LENGTH, REDUNDANT_LIFE_MS, TUNNEL_RETRY_MS } from '../constants.ts'
 import type { Core } from '../core.ts'
 import { type ChildCreation, losesAgainst } from '../creation.ts'
 import { failures } from '../describe.ts'
@@ -221,7 +221,7 @@ function complete(
     else if (rival !== undefined && old !== undefined) replace(old, rival)
     schedule(core, sa, { kind: 'delete-child', childId: child.sa.id }, now)
   } else {
-    if (rival !== undefined) rival.phase = 'redundant'
+    if (rival !== undefined) retire(core, sa, rival, now)
     if (old !== undefined) {
       replace(old, child)
       schedule(core, sa, { kind: 'delete-child', childId: old.sa.id }, now)
@@ -229,6 +229,12 @@ function complete(
   }
   core.settled(sa, now)
   armTasks(core, sa, now)
+}
+
+/** The peer's is redundant, and the peer deletes it. One that forgets is helped after a while. */
+function retire(core: Core, sa: IkeSa, rival: LiveChild, now: Instant): void {
+  rival.phase = 'redundant'
+  schedule(core, sa, { kind: 'delete-child', childId: rival.sa.id }, now, REDUNDANT_LIFE_MS)
 }
 
 function handleRefusal(
