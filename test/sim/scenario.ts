@@ -23,12 +23,17 @@ const IKE: Weighted<readonly string[]> = [
   [['chacha20poly1305-prfsha512-ecp384', 'aes128gcm16-prfsha256-x25519'], 1],
   // Its key exchange and RSA's signature are the slow jobs, which leave the thread and come back late or never.
   [['aes128gcm16-prfsha256-modp2048'], 1],
+  // Additional key exchanges: what the network sees of a group is what it sees of ML-KEM, but for the fragments.
+  [['aes128gcm16-prfsha256-x25519-ke1_ecp256', 'aes128gcm16-prfsha256-x25519'], 3],
+  [['aes128gcm16-prfsha256-x25519-ke1_mlkem768', 'aes128gcm16-prfsha256-x25519'], 1],
+  [['aes128gcm16-prfsha256-x25519-ke1_modp2048-ke2_ecp256'], 1],
 ]
 const ESP: Weighted<string> = [
   ['aes128gcm16', 20],
   ['aes256gcm16-noesn', 2],
   ['aes256-sha256', 1],
   ['chacha20poly1305', 1],
+  ['aes128gcm16-x25519-ke1_ecp256', 2],
 ]
 const AUTH: Weighted<'psk' | 'ed25519' | 'rsa'> = [
   ['psk', 20],

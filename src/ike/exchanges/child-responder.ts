@@ -148,14 +148,15 @@ function answer(
   const secrets = key === undefined ? [] : [key.sharedSecret]
   const remaining = additionalMethods(transforms).flatMap((id) => ke(id) ?? [])
   if (remaining.length > 0) {
-    const { old } = draft
     const complete: AwaitedFollowUp['complete'] = (last, lastKey, all, at) => {
-      // Our own rekeying was done first: the peer knows its result and falls back on it.
-      if (old !== undefined && !mayBeReplaced(sa, old)) {
+      // Our own attempt at the same was done first: the peer knows its result and falls back on it.
+      if (draft.old === undefined ? isJustMade(sa, draft.agreed, at) : !mayBeReplaced(sa, draft.old)) {
         return sendResponse(core, sa, protection, last, [notify(NOTIFY.TEMPORARY_FAILURE)], at)
       }
       install(core, sa, draft, all, at)
       sendResponse(core, sa, protection, last, [lastKey], at)
+      // Since the request, another IKE SA with the same peer may have come up.
+      core.settled(sa, at)
     }
     response.push(awaitFollowUp(core, sa, { remaining, secrets, complete }, now))
     return sendResponse(core, sa, protection, request, response, now)
