@@ -73,6 +73,7 @@ function buildPeer(name: string, raw: unknown, context: PeerContext): Configured
     rekeyMs: peer.ike?.rekey ?? DEFAULTS.ikeRekeyMs,
     ...(peer.ike?.reauth !== undefined && { reauthMs: peer.ike.reauth }),
     onDead: peer.ike?.onDead ?? DEFAULTS.onDead,
+    ...(peer.ike?.fragmentation === false && { fragmentation: false }),
     uniqueness: peer.uniqueness ?? DEFAULTS.uniqueness,
     tunnels,
   }

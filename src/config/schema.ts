@@ -72,7 +72,8 @@ export const peerSchema = (context: SecretContext, allowWeak: boolean) =>
             liveness: l.leaf(l.duration(1000, 86_400_000, '30s')).optional(),
             rekey: l.leaf(rekeyTime).optional(),
             reauth: l.leaf(rekeyTime).optional(),
-            onDead: l.leaf(l.word(['restart', 'clear'])).optional(),
+            onDead: l.leaf(l.word(['restart', 'clear', 'on-traffic'])).optional(),
+            fragmentation: l.leaf(trueOrFalse).optional(),
           },
           mapping,
         )
@@ -115,7 +116,7 @@ export const LATER: Readonly<Record<Section, readonly string[]>> = {
   listen: [],
   local: ['certificate', 'eap', 'chain'],
   peer: ['certificate', 'eap', 'requestAddress', 'assignFrom', 'dns', 'mobike', 'ppk'],
-  ike: ['fragmentation'],
+  ike: [],
   tunnel: ['dns', 'pools', 'mode'],
   esp: [],
 }

@@ -13,7 +13,7 @@ import type { EspOverhead } from '../io/mtu.ts'
 import type { ShardEvent } from '../io/native.ts'
 import type { DatagramSink, UdpSockets } from '../io/udp.ts'
 import type { ChildSa, Path } from '../sa/child-sa.ts'
-import type { Datapath } from './datapath.ts'
+import type { Datapath, TunnelSelectors } from './datapath.ts'
 import { Driver } from './driver.ts'
 import { admitPeer, installRoutes, type NetworkContext } from './network.ts'
 import { sendFromSomewhere } from './outgoing.ts'
@@ -111,7 +111,10 @@ export class Connections {
     const peers = this.#named(peer)
     const count = this.snapshot().filter((ike) => peers.includes(ike.peer ?? '')).length
     this.#driver.input('terminate', (endpoint, time) => {
-      for (const name of peers) endpoint.terminate(name, time)
+      for (const name of peers) {
+        this.#options.peers.terminated(name)
+        endpoint.terminate(name, time)
+      }
     })
     return { accepted: true, peers, count }
   }
@@ -152,6 +155,10 @@ export class Connections {
     if (!peer.tunnels.some((tunnel) => tunnel.start === 'up')) return
     this.#options.peers.connecting(peer.name, remote, now())
     this.#driver.input('initiate', (endpoint, time) => endpoint.initiate(peer.name, time))
+  }
+
+  #mayTrafficStart({ peer, onTraffic }: TunnelSelectors): boolean {
+    return onTraffic === 'always' || (onTraffic === 'after-death' && this.#options.peers.get(peer)?.isResting === true)
   }
 
   /** Until its address is known there is nobody to call: the next packet asks again. */
@@ -271,7 +278,7 @@ export class Connections {
       }
       case 'acquire': {
         const tunnel = datapath.tunnelOfPolicy(event.policy)
-        if (tunnel?.onTraffic === true) this.#startTunnel(tunnel.peer, tunnel.tunnel)
+        if (tunnel !== undefined && this.#mayTrafficStart(tunnel)) this.#startTunnel(tunnel.peer, tunnel.tunnel)
         reporter.logger.log('debug', 'packet for a tunnel that is down', { peer: tunnel?.peer, tunnel: tunnel?.tunnel })
         return
       }

@@ -27,8 +27,8 @@ export interface TunnelSelectors {
   readonly tunnel: string
   readonly local: readonly TrafficSelector[]
   readonly remote: readonly TrafficSelector[]
-  /** Packets start it, and the first of them wait for it. */
-  readonly onTraffic?: boolean
+  /** Packets start it, whenever it is down or only when its peer has died; the first of them wait for it. */
+  readonly onTraffic?: 'always' | 'after-death'
 }
 
 /** A Child SA without its keys. */
@@ -250,7 +250,7 @@ export class Datapath {
       local: selectorsToNative(sa?.local ?? slot.configured.local),
       remote: selectorsToNative(sa?.remote ?? slot.configured.remote),
       outbound: sa?.id ?? null,
-      hold: slot.configured.onTraffic === true,
+      hold: slot.configured.onTraffic !== undefined,
     })
   }
 }

@@ -58,9 +58,11 @@ export interface PeerConfig {
   readonly reauthMs?: number
   /**
    * A dead peer that is meant to be up: `restart` (default) connects anew for ever, `clear` lets it rest until it calls or
-   * somebody asks for it. Its SAs are removed either way.
+   * somebody asks for it, `on-traffic` until it calls or `startTunnel` does. Its SAs are removed in any case.
    */
-  readonly onDead?: 'restart' | 'clear'
+  readonly onDead?: 'restart' | 'clear' | 'on-traffic'
+  /** Large messages may go and come in fragments (RFC 7383); absent: yes. */
+  readonly fragmentation?: boolean
   readonly tunnels: readonly TunnelConfig[]
   /**
    * What happens to the IKE SAs of this identity when it connects once more. `replace` (default): INITIAL_CONTACT removes

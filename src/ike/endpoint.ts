@@ -218,6 +218,7 @@ export class IkeEndpoint implements IkeEndpointApi {
       cookies: this.#cookies,
       cookieNeeded: this.#needsCookie(datagram.remote, now),
       suites: this.#peers.suitesFor(datagram.remote),
+      mayFragment: this.#peers.mayFragment(datagram.remote),
       newSaId: () => this.#sas.newSaId(),
     }
     const verdict = handleInitRequest(context, message, datagram, now)
@@ -328,7 +329,7 @@ export class IkeEndpoint implements IkeEndpointApi {
     // Strangers could fill a log with their attempts.
     if (peer === undefined && !this.#reports.mayReport(failure.reason, now)) return
     const isLost = peer && !this.#sas.ofPeer(peer.name).some((other) => other.state.name === 'established')
-    if (isLost && failure.reason === 'peer-dead' && peer.onDead === 'clear') this.#reconnects.forget(peer.name)
+    if (isLost && failure.reason === 'peer-dead') this.#reconnects.died(peer)
     const retryAt = isLost ? this.#reconnects.schedule(peer.name, now) : undefined
     this.#emit({
       kind: 'ike-sa-closed',

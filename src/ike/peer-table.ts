@@ -11,6 +11,8 @@ export class PeerTable {
   readonly #byAddress = new Map<string, Set<string>>()
   /** Each distinct IKE proposal of all peers once, in the order of the configuration. */
   readonly #suites: readonly SuiteProposal[]
+  /** Of any peer. */
+  readonly #mayFragment: boolean
 
   constructor(peers: readonly PeerConfig[]) {
     const suites = new Map<string, SuiteProposal>()
@@ -25,6 +27,7 @@ export class PeerTable {
       }
     }
     this.#suites = [...suites.values()]
+    this.#mayFragment = peers.some(mayFragment)
   }
 
   /** @throws RangeError for a name that is not in the configuration */
@@ -63,11 +66,19 @@ export class PeerTable {
     return here.length === 0 ? this.#suites : [...here, ...this.#suites]
   }
 
+  /** Whether a stranger at this address may be one with whom fragments are wanted: of the same peers as `suitesFor`. */
+  mayFragment(from: SocketAddress): boolean {
+    const here = [...(this.#byAddress.get(from.address) ?? [])].map((name) => this.named(name))
+    return here.length === 0 ? this.#mayFragment : here.some(mayFragment)
+  }
+
   #indexAddress({ name, remote }: PeerConfig): void {
     if (remote === undefined) return
     const here = this.#byAddress.get(remote.address) ?? new Set()
     this.#byAddress.set(remote.address, here.add(name))
   }
 }
+
+const mayFragment = ({ fragmentation }: PeerConfig): boolean => fragmentation !== false
 
 const identityKey = ({ idType, data }: Identity): string => `${idType} ${toHex(data)}`

@@ -124,7 +124,7 @@ peers:
     local: { id: 192.0.2.1, key: { file: own.key } }
     allowWeak: true
     uniqueness: never
-    ike: { proposals: aes128-sha1-modp1024, liveness: 2m, rekey: 8h, reauth: 1d, onDead: clear }
+    ike: { proposals: aes128-sha1-modp1024, liveness: 2m, rekey: 8h, reauth: 1d, onDead: on-traffic, fragmentation: false }
     tunnels:
       lan:
         remote: ["10.2.0.0/16[tcp/443]", "fd01::/64"]
@@ -150,7 +150,8 @@ peers:
       livenessMs: 120_000,
       rekeyMs: 28_800_000,
       reauthMs: 86_400_000,
-      onDead: 'clear',
+      onDead: 'on-traffic',
+      fragmentation: false,
       uniqueness: 'never',
     })
     expect(peer?.localAuth).toEqual({
@@ -265,6 +266,14 @@ describe('a mistake is told with line, column, key, expected and found', () => {
     [
       file({ peer: 'ike: { livenes: 4h }' }),
       'office.yaml:12:12: peers.branch.ike.livenes: unknown key; did you mean liveness?',
+    ],
+    [
+      file({ peer: 'ike: { onDead: hold }' }),
+      'office.yaml:12:20: peers.branch.ike.onDead: expected restart or clear or on-traffic, found "hold"',
+    ],
+    [
+      file({ peer: 'ike: { fragmentation: 1280 }' }),
+      'office.yaml:12:27: peers.branch.ike.fragmentation: expected true or false, found the number 1280',
     ],
     [
       file({ peer: 'ike: { liveness: 30 }' }),

@@ -91,15 +91,13 @@ describe('policies', () => {
   test('only a tunnel that starts on traffic lets packets wait', () => {
     const addon = new FakeAddon()
     const selectors = { local: [selector('10.1.0.0/16')], remote: [selector('10.2.0.0/16')] }
-    const tunnels = [false, true].map((onTraffic) => ({
-      peer: 'office',
-      tunnel: `${onTraffic}`,
-      ...selectors,
-      onTraffic,
-    }))
-    const datapath = new Datapath(addon, tunnels)
-    expect([...addon.policies.values()].map((policy) => policy.hold)).toEqual([false, true])
-    datapath.install(child(1, { tunnel: 'true' }))
+    const tunnels = [{}, { onTraffic: 'always' }, { onTraffic: 'after-death' }] as const
+    const datapath = new Datapath(
+      addon,
+      tunnels.map((more, i) => ({ peer: 'office', tunnel: `${i}`, ...selectors, ...more })),
+    )
+    expect([...addon.policies.values()].map((policy) => policy.hold)).toEqual([false, true, true])
+    datapath.install(child(1, { tunnel: '1' }))
     expect(addon.policies.get(2)).toMatchObject({ outbound: 1, hold: true })
   })
 

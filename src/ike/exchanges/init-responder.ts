@@ -29,6 +29,8 @@ export interface InitResponderContext {
   readonly cookieNeeded: boolean
   /** IKE proposals of the peers that may be at this address: what we accept before we know who it is. */
   readonly suites: readonly SuiteProposal[]
+  /** Whether this may be a peer with whom fragments are wanted. */
+  readonly mayFragment: boolean
   readonly newSaId: () => number
 }
 
@@ -92,7 +94,7 @@ export function handleInitRequest(
 }
 
 function openHalf(
-  { core, newSaId }: InitResponderContext,
+  { core, newSaId, mayFragment }: InitResponderContext,
   message: IkeMessage,
   datagram: Datagram,
   nat: NatView,
@@ -112,7 +114,7 @@ function openHalf(
   })
   core.timers.set(sa.id, 'halfOpenExpiry', now + HALF_OPEN_LIFE_MS)
   sa.nat = nat
-  sa.fragmentation = takesFragments(message.payloads)
+  sa.fragmentation = mayFragment && takesFragments(message.payloads)
   const { id: method } = suite.ke
   const privateKey = suite.ke.generatePrivate(core.env.rng)
   const waiting = (): boolean => sa.state.name === 'init-computing'
