@@ -2,24 +2,33 @@
 import type { Instant } from '../env.ts'
 import type { PeerConfig } from './api.ts'
 import type { Core } from './core.ts'
+import { childrenOf } from './exchanges/children.ts'
 import { beginInit } from './exchanges/init-initiator.ts'
-import { IkeSa } from './ike-sa.ts'
+import { IkeSa, type Wish } from './ike-sa.ts'
 import type { SaTable } from './sa-table.ts'
 
-/** Nothing happens while there is one, or one on its way. */
-export function connect(core: Core, sas: SaTable, peer: PeerConfig, now: Instant): void {
+/** Nothing happens while there is one, or one on its way. @param wish what IKE_AUTH is to ask for */
+export function connect(core: Core, sas: SaTable, peer: PeerConfig, now: Instant, wish?: Wish): void {
   if (sas.ofPeer(peer.name).some((sa) => sa.state.name !== 'closing')) return
-  call(core, sas, peer, now, undefined)
+  call(core, sas, peer, now, { wish })
 }
 
-/** Make before break: the other one goes when this one carries its tunnels. */
-export function reauthenticate(core: Core, sas: SaTable, old: IkeSa, now: Instant): void {
-  const { peer } = old
-  if (peer === undefined || sas.ofPeer(peer.name).some(({ supersedes }) => supersedes === old.id)) return
-  call(core, sas, peer, now, old.id)
+/**
+ * Make before break: the other one goes when this one carries its tunnels.
+ * @param peer as it is known now: its address may be another one than that of `old`
+ */
+export function reauthenticate(core: Core, sas: SaTable, old: IkeSa, peer: PeerConfig, now: Instant): void {
+  if (sas.ofPeer(peer.name).some(({ supersedes }) => supersedes === old.id)) return
+  const [first] = childrenOf(old).values()
+  call(core, sas, peer, now, { wish: first && { tunnel: first.sa.tunnel }, supersedes: old.id })
 }
 
-function call(core: Core, sas: SaTable, peer: PeerConfig, now: Instant, supersedes: number | undefined): void {
+interface Purpose {
+  readonly wish: Wish | undefined
+  readonly supersedes?: number
+}
+
+function call(core: Core, sas: SaTable, peer: PeerConfig, now: Instant, { wish, supersedes }: Purpose): void {
   const { remote } = peer
   if (remote === undefined) return
   const { ports } = core.options
@@ -35,6 +44,7 @@ function call(core: Core, sas: SaTable, peer: PeerConfig, now: Instant, supersed
     now,
   })
   sa.supersedes = supersedes
+  sa.wish = wish
   sas.adopt(sa)
   beginInit(core, sa, peer, now)
 }

@@ -3,6 +3,7 @@ import type { Env, Instant } from '../env.ts'
 import type { Path, SocketAddress } from '../sa/child-sa.ts'
 import type { Datagram, EndpointOptions, Failure, Identity, IkeEvent, PeerConfig } from './api.ts'
 import type { AuthBudget } from './auth-budget.ts'
+import type { AgreedChild } from './exchanges/child.ts'
 import type { IkeSa } from './ike-sa.ts'
 import type { Jobs } from './jobs.ts'
 import type { Timers } from './timers.ts'
@@ -39,6 +40,10 @@ export interface Core {
   settled(sa: IkeSa, now: Instant): void
   /** Why this authenticated peer may not have a further SA, by its `uniqueness`; undefined when it may. */
   refusesAnother(sa: IkeSa, peer: PeerConfig, now: Instant): Failure | undefined
+  /** Whether another IKE SA with this peer, from the same socket, carries what this one is about to. */
+  isCarried(sa: IkeSa, peer: PeerConfig, child: AgreedChild): boolean
+  /** This IKE SA goes: traffic moves to others with the same peer that have the like of its Child SAs. */
+  bequeath(sa: IkeSa, peer: PeerConfig, now: Instant): void
   /** INITIAL_CONTACT from an authenticated peer: it knows of no other SA with us (V2-015, uniqueness.ts). */
   initialContact(sa: IkeSa, peer: PeerConfig, now: Instant): void
   /** The peer's newest authentic message came from this address. */

@@ -40,8 +40,9 @@ export function onTimer(core: Core, sa: IkeSa, name: TimerName, now: Instant): v
 function onLifetime(core: Core, sa: IkeSa, now: Instant): void {
   const verdict = checkLifetimes(core, sa, now)
   if (verdict === 'reauthenticate') core.reauthenticate(sa, now)
-  if (verdict !== 'expired' || sa.peer === undefined) return
-  beginDelete(core, sa, failures.lifetimeOver(sa.peer), now)
+  if (sa.peer === undefined) return
+  if (verdict === 'expired') beginDelete(core, sa, failures.lifetimeOver(sa.peer), now)
+  if (verdict === 'untrusted') beginDelete(core, sa, failures.notAuthenticatedAnew(sa.peer), now)
 }
 
 function giveUp(core: Core, sa: IkeSa, now: Instant): void {

@@ -20,6 +20,7 @@ import type {
   TimerName,
 } from './api.ts'
 import { AuthBudget } from './auth-budget.ts'
+import { beginTrust } from './auth-lifetime.ts'
 import { connect, reauthenticate } from './calls.ts'
 import * as commands from './commands.ts'
 import { CLOSE_GRACE_MS, COOKIE_ROTATION_MS, MAX_INIT_REQUEST, REPORTS_PER_SECOND } from './constants.ts'
@@ -28,7 +29,7 @@ import type { Core } from './core.ts'
 import { failures } from './describe.ts'
 import { handleMessage } from './dispatch.ts'
 import { onTimer } from './dispatch-timers.ts'
-import { settle } from './duplicates.ts'
+import { bequeathToOthers, isCarried, settle } from './duplicates.ts'
 import { dropAll } from './exchanges/children.ts'
 import { beginDelete } from './exchanges/informational.ts'
 import { handleInitRequest } from './exchanges/init-responder.ts'
@@ -104,9 +105,7 @@ export class IkeEndpoint implements IkeEndpointApi {
     const isMade = commands.startTunnel(this.#core, this.#sas.ofPeer(peerName), tunnel, now)
     const peer = this.#peers.named(peerName)
     if (isMade || peer.remote === undefined || this.#isShutDown) return
-    // IKE_AUTH asks for the first of the list.
-    const tunnels = peer.tunnels.toSorted((a, b) => Number(b.name === tunnel) - Number(a.name === tunnel))
-    connect(this.#core, this.#sas, { ...peer, tunnels }, now)
+    connect(this.#core, this.#sas, peer, now, { tunnel })
   }
 
   rekeyChild(childId: number, now: Instant): boolean {
@@ -270,13 +269,16 @@ export class IkeEndpoint implements IkeEndpointApi {
       adopt: (sa) => this.#sas.adopt(sa),
       moveChildren: (from, to) => this.#sas.moveChildren(from, to),
       reauthenticate: (sa, now) => {
-        if (!this.#isShutDown) reauthenticate(this.#core, this.#sas, sa, now)
+        if (sa.peer === undefined || this.#isShutDown) return
+        reauthenticate(this.#core, this.#sas, sa, this.#peers.named(sa.peer.name), now)
       },
       findPeer: (remoteId, localId, from) => this.#peers.identified(remoteId, localId, from),
       isPeerAt: (remote) => this.#peers.isPeerAt(remote),
       identified: (sa) => this.#sas.identified(sa),
       established: (sa, now) => this.#established(sa, now),
       settled: (sa, now) => settle(this.#core, this.#sas, sa, now),
+      isCarried: (sa, peer, child) => isCarried(this.#sas.ofPeer(peer.name), sa, child),
+      bequeath: (sa, peer, now) => bequeathToOthers(this.#core, this.#sas.ofPeer(peer.name), sa, now),
       initialContact: (sa, peer, now) => initialContact(this.#core, sa, peer, this.#sas.ofPeer(peer.name), now),
       refusesAnother: (sa, peer, now) => refusesAnother(this.#core, sa, peer, this.#sas.ofPeer(peer.name), now),
       close: (sa, failure, now) => this.#close(sa, failure, now),
@@ -300,7 +302,7 @@ export class IkeEndpoint implements IkeEndpointApi {
     this.#timers.stop(sa.id, 'halfOpenExpiry')
     this.#timers.set(sa.id, 'liveness', now + peer.livenessMs)
     sa.lifetime = lifetimeFrom(peer.rekeyMs, now, this.#env.rng)
-    if (sa.role === 'initiator') sa.reauthenticateAt = lifetimeFrom(peer.reauthMs, now, this.#env.rng).softAt
+    beginTrust(sa, peer, now, this.#env.rng)
     armLifetime(this.#core, sa, now)
     armKeepalive(this.#core, sa, now)
     this.#reconnects.succeeded(peer.name)

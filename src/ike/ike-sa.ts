@@ -39,6 +39,11 @@ export interface Handshake {
   readonly rawKeyRequested: boolean
 }
 
+/** A tunnel by its name. */
+export interface Wish {
+  readonly tunnel: string
+}
+
 /** The first Child SA as we offered it in IKE_AUTH. */
 export interface ChildOffer {
   readonly tunnel: TunnelConfig
@@ -133,14 +138,21 @@ export class IkeSa {
   unconfirmed: number | undefined
   readonly lingering = new Map<number, LingeringChild>()
   lifetime: Lifetime = NO_LIMIT
-  /** When we authenticate anew on an IKE SA beside this one (RFC 4478). */
+  /** Our part in the IKE_AUTH that it descends from: rekeying may have turned `role`. */
+  authenticatedAs: Role
+  /** When we authenticate anew on an IKE SA beside this one: by our configuration, and by what the peer told us (RFC 4478). */
+  ownReauthAt: Instant = Number.POSITIVE_INFINITY
   reauthenticateAt: Instant = Number.POSITIVE_INFINITY
+  /** The peer's proof of identity: from softAt on it is told what is left, from hardAt on the IKE SA goes (RFC 4478). */
+  trust: Lifetime = NO_LIMIT
   /** The peer rekeyed this IKE SA into that one, and has not shown yet that it knows our answer. */
   successor: IkeSa | undefined
   /** The other end of `successor`. */
   heirOf: IkeSa | undefined
   /** Id of the IKE SA that goes when this one carries its tunnels (reauthentication). */
   supersedes: number | undefined
+  /** What IKE_AUTH is to ask for; undefined for the first tunnel of the peer. */
+  wish: Wish | undefined
   /** CREATE_CHILD_SA requests of the peer within the current minute (THREATS #34). */
   readonly demand = { since: 0, count: 0 }
 
@@ -155,6 +167,7 @@ export class IkeSa {
   }) {
     this.id = init.id
     this.role = init.role
+    this.authenticatedAs = init.role
     this.initiatorSpi = init.initiatorSpi
     this.responderSpi = init.responderSpi
     this.path = init.path

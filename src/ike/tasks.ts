@@ -11,6 +11,10 @@ export type TaskGoal =
   /** A Child SA that the peer believes in and we could not make. */
   | { readonly kind: 'delete-spi'; readonly inboundSpi: number }
   | { readonly kind: 'rekey-ike' }
+  /** By now the peer has it; traffic moves to it. */
+  | { readonly kind: 'use-child'; readonly childId: number }
+  /** Tell the peer how long its proof of identity still counts. */
+  | { readonly kind: 'auth-lifetime' }
 
 export interface Task {
   readonly goal: TaskGoal

@@ -10,7 +10,14 @@ import {
 } from './constants.ts'
 
 /** Why a request was sent; decides who handles its response. */
-export type RequestPurpose = 'ike-sa-init' | 'ike-auth' | 'liveness' | 'delete' | 'delete-child' | 'create-child'
+export type RequestPurpose =
+  | 'ike-sa-init'
+  | 'ike-auth'
+  | 'liveness'
+  | 'delete'
+  | 'delete-child'
+  | 'create-child'
+  | 'auth-lifetime'
 
 /** A request or response that may have to go again. */
 export interface SentMessage {

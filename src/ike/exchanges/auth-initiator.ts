@@ -8,8 +8,10 @@ import { checkSelection, toWireProposals, withoutKeyExchange } from '../../sa/ne
 import { narrow } from '../../sa/traffic-selector.ts'
 import { CERT_ENCODING, EXCHANGE_TYPE, NOTIFY, PROTOCOL } from '../../wire/iana.ts'
 import type { Payload, PayloadOf, Proposal } from '../../wire/ike-types.ts'
+import { armLifetime } from '../ageing.ts'
 import type { Failure, LocalAuth, PeerConfig } from '../api.ts'
 import { checkPeer, idBody, proveOurselves } from '../auth/authenticate.ts'
+import { heedLifetime } from '../auth-lifetime.ts'
 import type { Core } from '../core.ts'
 import { failures } from '../describe.ts'
 import { sameIdentity } from '../identity.ts'
@@ -28,7 +30,7 @@ export function beginAuth(
   handshake: Handshake,
   now: Instant,
 ): void {
-  const [tunnel] = peer.tunnels
+  const tunnel = peer.tunnels.find(({ name }) => name === sa.wish?.tunnel) ?? peer.tunnels[0]
   if (tunnel === undefined) throw new RangeError(`peer ${peer.name} has no tunnel`)
   const proof = proveOurselves('initiator', protection, handshake, peer.localId, peer.localAuth)
   if (proof.kind === 'impossible') {
@@ -98,6 +100,8 @@ export function handleAuthResponse(core: Core, sa: IkeSa, payloads: readonly Pay
   const children = new Map<number, LiveChild>()
   sa.state = { name: 'established', peer, protection, remoteId: idr, since: now, children }
   core.established(sa, now)
+  heedLifetime(sa, payloads, now, core.env.rng)
+  armLifetime(core, sa, now)
   if (error !== undefined) {
     childRefused(core, peer, offer, error.notifyType)
     return makeFurtherTunnels(core, sa, now, offer.tunnel.name)

@@ -8,12 +8,15 @@ import { NOTIFY, PROTOCOL } from '../../wire/iana.ts'
 import type { IkeMessage, Payload, PayloadOf } from '../../wire/ike-types.ts'
 import type { Failure, PeerConfig } from '../api.ts'
 import { checkPeer, idBody, proveOurselves } from '../auth/authenticate.ts'
+import { authLifetime } from '../auth-lifetime.ts'
+import { HANDOVER_MS } from '../constants.ts'
 import type { Core } from '../core.ts'
 import { failures, formatOffers } from '../describe.ts'
 import type { Handshake, IkeSa, LiveChild } from '../ike-sa.ts'
 import { sendResponse } from '../messaging.ts'
 import { asksForRawKey, find, notification, notify } from '../payloads.ts'
 import type { Protection } from '../protect.ts'
+import { schedule } from '../tasks.ts'
 import { rawPublicKey } from './auth-initiator.ts'
 import { answerChild, type ChildVerdict, installChild, selectorPayload, spiNumber, spiOctets } from './child.ts'
 import { addChild } from './children.ts'
@@ -104,8 +107,12 @@ function complete(
   const inboundSpi = verdict.kind === 'agreed' ? core.newInboundSpi() : 0
   if (verdict.kind === 'agreed') {
     const spis = { exchangeRole: 'responder', inboundSpi, outboundSpi: spiNumber(verdict.child.selected.spi) } as const
-    const child = installChild(core, sa, peer, protection, handshake, verdict.child, spis, now)
+    // Made before the break: we go on sending on what the peer has until it has this one, too.
+    const isBeside = core.isCarried(sa, peer, verdict.child)
+    const carries = isBeside ? 'later' : 'now'
+    const child = installChild(core, sa, peer, protection, handshake, verdict.child, spis, now, carries)
     addChild(core, sa, child, now)
+    if (isBeside) schedule(core, sa, { kind: 'use-child', childId: child.sa.id }, now, HANDOVER_MS)
   } else {
     core.emit({ kind: 'tunnel-failed', peer: peer.name, tunnel: peer.tunnels[0]?.name ?? '', failure: verdict.failure })
   }
@@ -113,7 +120,14 @@ function complete(
   if (notification(payloads, NOTIFY.INITIAL_CONTACT) !== undefined) core.initialContact(sa, peer, now)
   const rawKey = asksForRawKey(payloads) ? rawPublicKey(peer.localAuth) : []
   const identity: Payload[] = [{ type: 'IDr', ...peer.localId }, ...rawKey, auth]
-  sendResponse(core, sa, protection, request, [...identity, ...childPayloads(verdict, inboundSpi)], now)
+  sendResponse(
+    core,
+    sa,
+    protection,
+    request,
+    [...identity, ...childPayloads(verdict, inboundSpi), ...authLifetime(peer)],
+    now,
+  )
   core.settled(sa, now)
 }
 

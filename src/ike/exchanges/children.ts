@@ -4,6 +4,7 @@
  */
 import type { Instant } from '../../env.ts'
 import { armLifetime } from '../ageing.ts'
+import { inheritTrust } from '../auth-lifetime.ts'
 import { LINGER_MS, RECONNECT_FIRST_MS, SHORT_LIFE_MS, TUNNEL_RETRY_MS } from '../constants.ts'
 import type { Core } from '../core.ts'
 import type { IkeSa, LiveChild } from '../ike-sa.ts'
@@ -85,15 +86,16 @@ export function makeFurtherTunnels(core: Core, sa: IkeSa, now: Instant, refused?
 
 /** A Child SA that is about to go, be it redundant, does not count: with it the tunnel would be down. */
 export function isServed(sa: IkeSa, tunnel: string): boolean {
-  const isGoing = ({ phase }: LiveChild): boolean => phase === 'deleting' || phase === 'redundant'
   return [...childrenOf(sa).values()].some((child) => child.sa.tunnel === tunnel && !isGoing(child))
 }
+
+export const isGoing = ({ phase }: LiveChild): boolean => phase === 'deleting' || phase === 'redundant'
 
 function isWanted(core: Core, sa: IkeSa, tunnel: LiveChild['config']): boolean {
   return sa.peer !== undefined && core.isWanted(sa.peer) && (tunnel.start ?? 'up') === 'up'
 }
 
-function armLinger(core: Core, sa: IkeSa): void {
+export function armLinger(core: Core, sa: IkeSa): void {
   const ends = [...sa.lingering.values()].map(({ until }) => until)
   if (ends.length > 0) core.timers.set(sa.id, 'linger', Math.min(...ends))
 }
@@ -137,7 +139,7 @@ export function inherit(core: Core, from: IkeSa, to: IkeSa, now: Instant): void 
   to.heirOf = undefined
   to.supersedes = from.supersedes
   to.unconfirmed = from.unconfirmed
-  to.reauthenticateAt = from.reauthenticateAt
+  inheritTrust(from, to)
   armLinger(core, to)
   armLifetime(core, to, now)
 }

@@ -2,7 +2,9 @@
 import type { Instant } from '../../env.ts'
 import { EXCHANGE_TYPE, NOTIFY, PROTOCOL } from '../../wire/iana.ts'
 import type { IkeMessage, Payload, PayloadOf } from '../../wire/ike-types.ts'
+import { armLifetime } from '../ageing.ts'
 import type { Failure } from '../api.ts'
+import { heedLifetime } from '../auth-lifetime.ts'
 import type { Core } from '../core.ts'
 import { failures } from '../describe.ts'
 import type { IkeSa, LiveChild } from '../ike-sa.ts'
@@ -65,6 +67,7 @@ export function handleInformationalRequest(
   const deletes = payloads.filter((p): p is PayloadOf<'Delete'> => p.type === 'Delete')
   if (deletes.some((d) => d.protocol === PROTOCOL.IKE)) {
     sendResponse(core, sa, state.protection, request, [], now)
+    core.bequeath(sa, state.peer, now)
     if (state.name === 'closing') return core.close(sa, state.failure, now)
     const wasRekeyed = handOver(core, sa, now) || (sa.heirOf !== undefined && !sa.hasChildren)
     return core.close(sa, (wasRekeyed ? failures.rekeyed : failures.peerDeleted)(state.peer), now)
@@ -74,6 +77,7 @@ export function handleInformationalRequest(
     return core.close(sa, failures.weWereRefused(state.peer), now)
   }
   confirmSuccessor(core, sa, now)
+  if (heedLifetime(sa, payloads, now, core.env.rng)) armLifetime(core, sa, now)
   const removed = deletes.filter((d) => d.protocol === PROTOCOL.ESP).flatMap((d) => removeBySpi(core, sa, d.spis, now))
   const answer: Payload[] =
     removed.length > 0

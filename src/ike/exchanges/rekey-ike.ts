@@ -241,6 +241,7 @@ function makeSuccessor(
   const renewed = makeProtection(core, fresh, suite, nonces, sharedSecret, seed)
   fresh.state = { name: 'established', peer, protection: renewed, remoteId, since: now, children: new Map() }
   fresh.nat = old.nat
+  fresh.authenticatedAs = old.authenticatedAs
   fresh.fragmentation = old.fragmentation
   fresh.packetSize = old.packetSize
   fresh.lifetime = lifetimeFrom(peer.rekeyMs, now, core.env.rng)

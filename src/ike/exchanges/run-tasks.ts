@@ -1,6 +1,7 @@
 /** Takes the next task of an IKE SA whose window is free, and begins its request. */
 import type { Instant } from '../../env.ts'
 import { EXCHANGE_TYPE, PROTOCOL } from '../../wire/iana.ts'
+import { lifetimeNotify } from '../auth-lifetime.ts'
 import { CONFIRMED_AFTER_MS } from '../constants.ts'
 import type { Core } from '../core.ts'
 import type { IkeSa } from '../ike-sa.ts'
@@ -8,7 +9,7 @@ import { sendRequest } from '../messaging.ts'
 import { armTasks, type TaskGoal, takeTask } from '../tasks.ts'
 import { spiOctets } from './child.ts'
 import { beginChild } from './child-initiator.ts'
-import { childrenOf } from './children.ts'
+import { childrenOf, useChild } from './children.ts'
 import { beginIkeRekey } from './rekey-ike.ts'
 
 export function runTasks(core: Core, sa: IkeSa, now: Instant): void {
@@ -56,7 +57,23 @@ function begin(core: Core, sa: IkeSa, goal: TaskGoal, now: Instant): void {
       return sendDeleteChild(core, sa, goal.inboundSpi, now)
     case 'rekey-ike':
       beginIkeRekey(core, sa, now)
+      return
+    case 'use-child': {
+      const child = childrenOf(sa).get(goal.childId)
+      if (child?.phase === 'live') useChild(core, sa, child)
+      return
+    }
+    case 'auth-lifetime':
+      sendLifetime(core, sa, now)
   }
+}
+
+/** --> HDR, SK { N(AUTH_LIFETIME) } */
+function sendLifetime(core: Core, sa: IkeSa, now: Instant): void {
+  if (sa.state.name !== 'established') return
+  const payloads = [lifetimeNotify(sa.trust.hardAt - now)]
+  const exchangeType = EXCHANGE_TYPE.INFORMATIONAL
+  sendRequest(core, sa, sa.state.protection, { exchangeType, purpose: 'auth-lifetime', payloads }, now)
 }
 
 /** --> HDR, SK { D(ESP, the SPI that we receive on) } (V2-078) */
