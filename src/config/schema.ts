@@ -62,6 +62,7 @@ export const peerSchema = (context: SecretContext, allowWeak: boolean) =>
       publicKey: l.leaf(publicKeyValue(context)).optional(),
       local: localSchema(context).optional(),
       allowWeak: l.leaf(trueOrFalse).optional(),
+      splitTunnels: l.leaf(trueOrFalse).optional(),
       uniqueness: l.leaf(l.word(['replace', 'keep', 'never'])).optional(),
       ike: z
         .strictObject(

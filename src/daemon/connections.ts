@@ -13,14 +13,14 @@ import type { EspOverhead } from '../io/mtu.ts'
 import type { ShardEvent } from '../io/native.ts'
 import type { DatagramSink, UdpSockets } from '../io/udp.ts'
 import type { ChildSa, Path } from '../sa/child-sa.ts'
-import type { Datapath, TunnelSelectors } from './datapath.ts'
+import { selectorTexts } from '../sa/selector-text.ts'
+import type { Datapath, PolicyOwner, TunnelSelectors } from './datapath.ts'
 import { Driver } from './driver.ts'
 import { admitPeer, installRoutes, type NetworkContext } from './network.ts'
 import { sendFromSomewhere } from './outgoing.ts'
 import { suiteOverhead } from './overhead.ts'
 import type { Peers } from './peers.ts'
 import { messageOf } from './reporter.ts'
-import { selectorTexts } from './status.ts'
 import { SuspendWatch } from './suspend.ts'
 import type { JobRunner } from './types.ts'
 
@@ -162,12 +162,12 @@ export class Connections {
   }
 
   /** Until its address is known there is nobody to call: the next packet asks again. */
-  #startTunnel(peer: string, tunnel: string): void {
+  #startTunnel({ peer, tunnel, pair }: PolicyOwner): void {
     const { addresses, peers } = this.#options
     const remote = addresses.remoteOf(peer)
     if (remote === undefined || this.#isClosing) return
     if (!this.snapshot().some((sa) => sa.peer === peer)) peers.connecting(peer, remote, now())
-    this.#driver.input('startTunnel', (endpoint, time) => endpoint.startTunnel(peer, tunnel, time))
+    this.#driver.input('startTunnel', (endpoint, time) => endpoint.startTunnel(peer, tunnel, time, pair))
   }
 
   #remoteFound(peer: ConfiguredPeer, remote: Path['remote'], isFirst: boolean): void {
@@ -278,7 +278,7 @@ export class Connections {
       }
       case 'acquire': {
         const tunnel = datapath.tunnelOfPolicy(event.policy)
-        if (tunnel !== undefined && this.#mayTrafficStart(tunnel)) this.#startTunnel(tunnel.peer, tunnel.tunnel)
+        if (tunnel !== undefined && this.#mayTrafficStart(tunnel)) this.#startTunnel(tunnel)
         reporter.logger.log('debug', 'packet for a tunnel that is down', { peer: tunnel?.peer, tunnel: tunnel?.tunnel })
         return
       }

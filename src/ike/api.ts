@@ -64,6 +64,8 @@ export interface PeerConfig {
   /** Large messages may go and come in fragments (RFC 7383); absent: yes. */
   readonly fragmentation?: boolean
   readonly tunnels: readonly TunnelConfig[]
+  /** The peer takes one pair of selectors per Child SA: each pair of a tunnel becomes a Child SA. Absent: no. */
+  readonly splitTunnels?: boolean
   /**
    * What happens to the IKE SAs of this identity when it connects once more. `replace` (default): INITIAL_CONTACT removes
    * those from the same address and port at once, those from elsewhere when they don't answer within 5 s, so that two
@@ -220,8 +222,9 @@ export interface IkeEndpointApi {
   /**
    * Traffic waits for a tunnel that is down. Connects the peer when it has no IKE SA, once: an attempt that fails is not
    * repeated, the next packet calls again.
+   * @param pair of a split tunnel: only that one, by its position in `selectorPairs` (sa/selector-pairs.ts)
    */
-  startTunnel(peer: string, tunnel: string, now: Instant): void
+  startTunnel(peer: string, tunnel: string, now: Instant, pair?: number): void
   /** A name was resolved again. */
   setPeerRemote(peer: string, remote: Path['remote'], now: Instant): void
   /** Deletes every IKE SA of the peer and stops reconnecting. */

@@ -20,7 +20,10 @@ export function connect(core: Core, sas: SaTable, peer: PeerConfig, now: Instant
 export function reauthenticate(core: Core, sas: SaTable, old: IkeSa, peer: PeerConfig, now: Instant): void {
   if (sas.ofPeer(peer.name).some(({ supersedes }) => supersedes === old.id)) return
   const [first] = childrenOf(old).values()
-  call(core, sas, peer, now, { wish: first && { tunnel: first.sa.tunnel }, supersedes: old.id })
+  call(core, sas, peer, now, {
+    wish: first && { tunnel: first.sa.tunnel, pair: first.config.pair },
+    supersedes: old.id,
+  })
 }
 
 interface Purpose {

@@ -5,11 +5,10 @@ import type { Core } from './core.ts'
 import { failures } from './describe.ts'
 import { bequeath, likeOf } from './exchanges/bequest.ts'
 import type { AgreedChild } from './exchanges/child.ts'
-import { childrenOf, isGoing } from './exchanges/children.ts'
+import { askFor, childrenOf, isGoing } from './exchanges/children.ts'
 import { beginDelete } from './exchanges/informational.ts'
 import type { IkeSa } from './ike-sa.ts'
 import type { SaTable } from './sa-table.ts'
-import { schedule } from './tasks.ts'
 import { sameSocket } from './uniqueness.ts'
 
 /**
@@ -51,7 +50,7 @@ function retireSuperseded(core: Core, sas: SaTable, sa: IkeSa, now: Instant): vo
   const old = sa.supersedes === undefined ? undefined : sas.byId(sa.supersedes)
   if (old === undefined || sa.peer === undefined) return
   const missing = [...childrenOf(old).values()].filter((child) => !isGoing(child) && likeOf(sa, child.sa) === undefined)
-  for (const { sa: child } of missing) schedule(core, sa, { kind: 'create-child', tunnel: child.tunnel }, now)
+  for (const child of missing) askFor(core, sa, child.config, now)
   if (missing.length > 0) return
   bequeath(core, old, sa, now)
   beginDelete(core, old, failures.replaced(sa.peer), now)

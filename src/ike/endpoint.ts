@@ -101,11 +101,11 @@ export class IkeEndpoint implements IkeEndpointApi {
     for (const sa of this.#sas.ofPeer(peerName)) beginDelete(this.#core, sa, localDelete(sa), now)
   }
 
-  startTunnel(peerName: string, tunnel: string, now: Instant): void {
-    const isMade = commands.startTunnel(this.#core, this.#sas.ofPeer(peerName), tunnel, now)
+  startTunnel(peerName: string, tunnel: string, now: Instant, pair?: number): void {
+    const isMade = commands.startTunnel(this.#core, this.#sas.ofPeer(peerName), { tunnel, pair }, now)
     const peer = this.#peers.named(peerName)
     if (isMade || peer.remote === undefined || this.#isShutDown) return
-    connect(this.#core, this.#sas, peer, now, { tunnel })
+    connect(this.#core, this.#sas, peer, now, { tunnel, pair })
   }
 
   rekeyChild(childId: number, now: Instant): boolean {

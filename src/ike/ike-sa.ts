@@ -5,13 +5,14 @@
 import type { Instant } from '../env.ts'
 import type { ChildSa, Path } from '../sa/child-sa.ts'
 import type { IkeHeader, Payload } from '../wire/ike-types.ts'
-import type { Failure, Identity, PeerConfig, TunnelConfig } from './api.ts'
+import type { Failure, Identity, PeerConfig } from './api.ts'
 import { PACKET_SIZE } from './constants.ts'
 import type { Creation } from './creation.ts'
 import { Reassembly } from './fragments.ts'
 import type { Role } from './gate.ts'
 import { type Lifetime, NO_LIMIT } from './lifetime.ts'
 import type { NatView } from './nat-detection.ts'
+import type { Portion } from './portions.ts'
 import type { Protection } from './protect.ts'
 import type { Task } from './tasks.ts'
 import { RequestWindow, ResponseWindow } from './window.ts'
@@ -39,14 +40,15 @@ export interface Handshake {
   readonly rawKeyRequested: boolean
 }
 
-/** A tunnel by its name. */
+/** A tunnel by its name, or one pair of it. */
 export interface Wish {
   readonly tunnel: string
+  readonly pair?: number | undefined
 }
 
 /** The first Child SA as we offered it in IKE_AUTH. */
 export interface ChildOffer {
-  readonly tunnel: TunnelConfig
+  readonly tunnel: Portion
   readonly inboundSpi: number
 }
 
@@ -58,7 +60,7 @@ export type ChildPhase = 'live' | 'rekeying' | 'replaced' | 'deleting' | 'redund
 
 export interface LiveChild {
   readonly sa: Pick<ChildSa, 'id' | 'tunnel' | 'inboundSpi' | 'outboundSpi' | 'localSelectors' | 'remoteSelectors'>
-  readonly config: TunnelConfig
+  readonly config: Portion
   readonly suite: string
   readonly installedAt: Instant
   /** Ours in the exchange that made it. */
@@ -151,6 +153,8 @@ export class IkeSa {
   heirOf: IkeSa | undefined
   /** Id of the IKE SA that goes when this one carries its tunnels (reauthentication). */
   supersedes: number | undefined
+  /** Tunnels of which the peer takes one pair of selectors per Child SA, as it has said. */
+  readonly singlePairs = new Set<string>()
   /** What IKE_AUTH is to ask for; undefined for the first tunnel of the peer. */
   wish: Wish | undefined
   /** CREATE_CHILD_SA requests of the peer within the current minute (THREATS #34). */

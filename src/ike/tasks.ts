@@ -5,7 +5,7 @@ import type { Core } from './core.ts'
 import type { IkeSa } from './ike-sa.ts'
 
 export type TaskGoal =
-  | { readonly kind: 'create-child'; readonly tunnel: string }
+  | { readonly kind: 'create-child'; readonly tunnel: string; readonly pair?: number | undefined }
   | { readonly kind: 'rekey-child'; readonly childId: number }
   | { readonly kind: 'delete-child'; readonly childId: number }
   /** A Child SA that the peer believes in and we could not make. */

@@ -124,6 +124,7 @@ peers:
     local: { id: 192.0.2.1, key: { file: own.key } }
     allowWeak: true
     uniqueness: never
+    splitTunnels: true
     ike: { proposals: aes128-sha1-modp1024, liveness: 2m, rekey: 8h, reauth: 1d, onDead: on-traffic, fragmentation: false }
     tunnels:
       lan:
@@ -153,6 +154,7 @@ peers:
       onDead: 'on-traffic',
       fragmentation: false,
       uniqueness: 'never',
+      splitTunnels: true,
     })
     expect(peer?.localAuth).toEqual({
       kind: 'psk',
@@ -282,6 +284,10 @@ describe('a mistake is told with line, column, key, expected and found', () => {
     [
       file({ peer: 'ike: { proposals: [aes128-sha256-modp1024] }' }),
       'office.yaml:12:24: peers.branch.ike.proposals[0]: expected algorithms such as aes128gcm16-prfsha256-x25519, found "aes128-sha256-modp1024": modp1024 is too weak; set allowWeak: true on this peer if it can do no better',
+    ],
+    [
+      file({ peer: 'splitTunnels: yes' }),
+      'office.yaml:12:19: peers.branch.splitTunnels: expected true or false, found "yes"',
     ],
     [
       file({ peer: 'allowWeak: 1' }),

@@ -71,10 +71,11 @@ export class Life {
     this.world.check = () => {
       for (const host of this.#hosts) this.#checkWhenChanged(host)
     }
-    const { nat, auth, ike, esp, livenessMs } = options
-    this.#note(
-      `${this.#scenario.isCalm ? 'calm, ' : ''}${nat ? 'NAT, ' : ''}${auth}, ${ike}, ${esp}, liveness ${livenessMs} ms`,
-    )
+    const { nat, auth, ike, esp, livenessMs, left, right } = options
+    const { isCalm, pairs } = this.#scenario
+    const traits = [...(isCalm ? ['calm'] : []), ...(nat ? ['NAT'] : []), ...(pairs > 1 ? [`${pairs} pairs`] : [])]
+    const reauth = [left, right].map((side) => Math.round(side?.reauthMs ?? 0)).join('/')
+    this.#note([...traits, auth, ike, esp, `liveness ${livenessMs} ms, reauth ${reauth} ms`].join(', '))
   }
 
   /** @throws Error that says what is broken */
@@ -142,8 +143,9 @@ export class Life {
     const sent = this.#sentInner.get(host) ?? []
     this.#sentInner.set(host, sent)
     const isLeft = host === this.pair.left
-    const [source, destination] = isLeft ? (['10.1.0.1', '10.2.0.1'] as const) : (['10.2.0.1', '10.1.0.1'] as const)
     for (let i = 0; i < count && !host.isDown; i++) {
+      const left = `10.1.${this.#packets % this.#scenario.pairs}.1`
+      const [source, destination] = isLeft ? ([left, '10.2.0.1'] as const) : (['10.2.0.1', left] as const)
       const packet = innerPacket(source, destination, `${SECRET_WORD} ${host.name} ${this.#packets++}`)
       if (this.world.sendInner(host, packet) === undefined) sent.push(packet)
     }
@@ -224,9 +226,10 @@ export class Life {
     if (this.world.run(Math.max(0, deadline - this.now), () => this.#isSettled()) === undefined) return false
     if (this.#wanted.size === 0) return true
     const before = this.#hosts.map(({ delivered }) => delivered.length)
-    for (const host of this.#hosts) this.sendInner(host, 1)
+    const { pairs } = this.#scenario
+    for (const host of this.#hosts) this.sendInner(host, pairs)
     this.world.run(4 * PERFECT.delayMs)
-    return this.#hosts.every(({ delivered }, i) => delivered.length > (before[i] ?? 0))
+    return this.#hosts.every(({ delivered }, i) => delivered.length >= (before[i] ?? 0) + pairs)
   }
 
   /** All is forgotten even when the goodbyes are lost. */
@@ -250,13 +253,11 @@ export class Life {
     return GIVE_UP_MS + Math.max(livenessMs + RECONNECT_FIRST_MS, RECONNECT_MAX_MS) + HANDSHAKE_MS
   }
 
-  /** One tunnel when somebody wants it, none otherwise. */
+  /** One IKE SA with its Child SAs when somebody wants it, none otherwise. What lingers only receives. */
   #isSettled(): boolean {
     const { left, right } = this.pair
-    const tunnels = this.#wanted.size > 0 ? 1 : 0
-    if (left.installed.size !== tunnels || right.installed.size !== tunnels) return false
     const [l, r] = [invariants.liveSas(left, true), invariants.liveSas(right, false)]
-    return l.length === 2 * tunnels && l.join() === r.join()
+    return l.length === (this.#wanted.size > 0 ? 1 + this.#scenario.pairs : 0) && l.join() === r.join()
   }
 
   // Small things.

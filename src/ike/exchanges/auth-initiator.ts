@@ -17,10 +17,11 @@ import { failures } from '../describe.ts'
 import { sameIdentity } from '../identity.ts'
 import type { ChildOffer, Handshake, IkeSa, LiveChild } from '../ike-sa.ts'
 import { sendRequest } from '../messaging.ts'
-import { errorNotify, find, notify } from '../payloads.ts'
+import { errorNotify, find, notification, notify } from '../payloads.ts'
+import { portionsNamed } from '../portions.ts'
 import type { Protection } from '../protect.ts'
 import { installChild, selectorPayload, selectorsOf, spiNumber, spiOctets } from './child.ts'
-import { addChild, makeFurtherTunnels } from './children.ts'
+import { addChild, askByPairs, makeFurtherTunnels } from './children.ts'
 
 export function beginAuth(
   core: Core,
@@ -30,7 +31,7 @@ export function beginAuth(
   handshake: Handshake,
   now: Instant,
 ): void {
-  const tunnel = peer.tunnels.find(({ name }) => name === sa.wish?.tunnel) ?? peer.tunnels[0]
+  const [tunnel] = portionsNamed(sa, peer, sa.wish ?? { tunnel: peer.tunnels[0]?.name ?? '' })
   if (tunnel === undefined) throw new RangeError(`peer ${peer.name} has no tunnel`)
   const proof = proveOurselves('initiator', protection, handshake, peer.localId, peer.localAuth)
   if (proof.kind === 'impossible') {
@@ -103,16 +104,18 @@ export function handleAuthResponse(core: Core, sa: IkeSa, payloads: readonly Pay
   heedLifetime(sa, payloads, now, core.env.rng)
   armLifetime(core, sa, now)
   if (error !== undefined) {
-    childRefused(core, peer, offer, error.notifyType)
-    return makeFurtherTunnels(core, sa, now, offer.tunnel.name)
+    const isAskedAgain = error.notifyType === NOTIFY.SINGLE_PAIR_REQUIRED && askByPairs(core, sa, offer.tunnel, now)
+    if (!isAskedAgain) childRefused(core, peer, offer, error.notifyType)
+    return makeFurtherTunnels(core, sa, now, offer.tunnel)
   }
   const child = acceptChild(core, sa, peer, protection, handshake, offer, payloads, now)
   if ('reason' in child) {
     deleteOffered(core, sa, protection, offer, now)
     tunnelFailed(core, peer, offer, child)
-    return makeFurtherTunnels(core, sa, now, offer.tunnel.name)
+    return makeFurtherTunnels(core, sa, now, offer.tunnel)
   }
   addChild(core, sa, child, now)
+  if (notification(payloads, NOTIFY.ADDITIONAL_TS_POSSIBLE)) askByPairs(core, sa, offer.tunnel, now)
   makeFurtherTunnels(core, sa, now)
   core.settled(sa, now)
 }

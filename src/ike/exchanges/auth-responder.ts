@@ -15,6 +15,7 @@ import { failures, formatOffers } from '../describe.ts'
 import type { Handshake, IkeSa, LiveChild } from '../ike-sa.ts'
 import { sendResponse } from '../messaging.ts'
 import { asksForRawKey, find, notification, notify } from '../payloads.ts'
+import { portionFor } from '../portions.ts'
 import type { Protection } from '../protect.ts'
 import { schedule } from '../tasks.ts'
 import { rawPublicKey } from './auth-initiator.ts'
@@ -110,7 +111,9 @@ function complete(
     // Made before the break: we go on sending on what the peer has until it has this one, too.
     const isBeside = core.isCarried(sa, peer, verdict.child)
     const carries = isBeside ? 'later' : 'now'
-    const child = installChild(core, sa, peer, protection, handshake, verdict.child, spis, now, carries)
+    const tunnel = portionFor(sa, peer, verdict.child.tunnel, verdict.child.selectors)
+    const agreed = { ...verdict.child, tunnel }
+    const child = installChild(core, sa, peer, protection, handshake, agreed, spis, now, carries)
     addChild(core, sa, child, now)
     if (isBeside) schedule(core, sa, { kind: 'use-child', childId: child.sa.id }, now, HANDOVER_MS)
   } else {

@@ -8,17 +8,18 @@ import { checkSelection, toWireProposals, transformOf } from '../../sa/negotiate
 import { narrow } from '../../sa/traffic-selector.ts'
 import { EXCHANGE_TYPE, NOTIFY, PROTOCOL, TRANSFORM_TYPE } from '../../wire/iana.ts'
 import type { Payload, Proposal } from '../../wire/ike-types.ts'
-import type { Failure, PeerConfig, TunnelConfig } from '../api.ts'
+import type { Failure, PeerConfig } from '../api.ts'
 import { INIT_RETRIES, NONCE_LENGTH, TUNNEL_RETRY_MS } from '../constants.ts'
 import type { Core } from '../core.ts'
 import { type ChildCreation, losesAgainst } from '../creation.ts'
 import { failures } from '../describe.ts'
 import type { IkeSa, LiveChild } from '../ike-sa.ts'
 import { sendRequest } from '../messaging.ts'
-import { errorNotify, find } from '../payloads.ts'
+import { errorNotify, find, notification } from '../payloads.ts'
+import { isDivisible, type Portion } from '../portions.ts'
 import { armTasks, schedule } from '../tasks.ts'
 import { type AgreedChild, installChild, selectorPayload, selectorsOf, spiNumber, spiOctets } from './child.ts'
-import { addChild, childrenOf, dropChild, isServed, replace, useChild } from './children.ts'
+import { addChild, askByPairs, askFor, childrenOf, dropChild, isServed, replace, useChild } from './children.ts'
 import {
   generatePrivate,
   keyPayload,
@@ -30,14 +31,8 @@ import {
 } from './create-child.ts'
 
 /** @param old the Child SA that the new one replaces. @returns false when there is nothing to do */
-export function beginChild(
-  core: Core,
-  sa: IkeSa,
-  tunnel: TunnelConfig,
-  old: LiveChild | undefined,
-  now: Instant,
-): boolean {
-  if (old === undefined ? isServed(sa, tunnel.name) : old.phase !== 'live') return false
+export function beginChild(core: Core, sa: IkeSa, tunnel: Portion, old: LiveChild | undefined, now: Instant): boolean {
+  if (old === undefined ? isServed(sa, tunnel) : old.phase !== 'live') return false
   if (old !== undefined) old.phase = 'rekeying'
   const [method] = methodsOf(tunnel.espProposals)
   startAttempt(core, sa, { tunnel, rekeys: old?.sa.id, method, retries: 0 }, now)
@@ -133,6 +128,8 @@ export function handleChildResponse(
     }
     const { nonceI } = creation
     complete(core, sa, creation, agreed, { nonceI, nonceR, ...(sharedSecret && { sharedSecret }) }, at)
+    const isPart = notification(payloads, NOTIFY.ADDITIONAL_TS_POSSIBLE) !== undefined
+    if (isPart && creation.rekeys === undefined) askByPairs(core, sa, creation.tunnel, at)
   })
 }
 
@@ -226,12 +223,16 @@ function handleRefusal(
     }
     case NOTIFY.TEMPORARY_FAILURE: {
       giveUp(core, sa, creation, now)
-      const goal = old
-        ? ({ kind: 'rekey-child', childId: old.sa.id } as const)
-        : ({ kind: 'create-child', tunnel: tunnel.name } as const)
-      if (old === undefined || old.phase === 'live') schedule(core, sa, goal, now, temporaryDelay(core))
+      const wait = temporaryDelay(core)
+      if (old === undefined) askFor(core, sa, tunnel, now, wait)
+      else if (old.phase === 'live') schedule(core, sa, { kind: 'rekey-child', childId: old.sa.id }, now, wait)
       return
     }
+    case NOTIFY.SINGLE_PAIR_REQUIRED:
+      if (creation.rekeys !== undefined || !isDivisible(tunnel)) break
+      giveUp(core, sa, creation, now)
+      askByPairs(core, sa, tunnel, now)
+      return
     case NOTIFY.CHILD_SA_NOT_FOUND:
       giveUp(core, sa, creation, now)
       // It is half open: the peer lost it, or its Delete crosses our request (§2.25.1).
@@ -254,7 +255,7 @@ function fail(core: Core, sa: IkeSa, creation: ChildCreation, failure: Failure, 
     return
   }
   core.emit({ kind: 'tunnel-failed', peer: peer.name, tunnel: tunnel.name, failure })
-  schedule(core, sa, { kind: 'create-child', tunnel: tunnel.name }, now, TUNNEL_RETRY_MS)
+  askFor(core, sa, tunnel, now, TUNNEL_RETRY_MS)
 }
 
 /** Our attempt is over; what the peer made meanwhile stands. */

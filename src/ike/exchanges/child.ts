@@ -16,6 +16,7 @@ import type { Role } from '../gate.ts'
 import type { IkeSa, LiveChild } from '../ike-sa.ts'
 import { lifetimeFrom } from '../lifetime.ts'
 import { find } from '../payloads.ts'
+import type { Portion } from '../portions.ts'
 import type { Protection } from '../protect.ts'
 
 export interface Selectors {
@@ -25,7 +26,7 @@ export interface Selectors {
 
 /** A Child SA agreed on, before its keys. */
 export interface AgreedChild {
-  readonly tunnel: TunnelConfig
+  readonly tunnel: Portion
   readonly selected: SelectedProposal
   readonly selectors: Selectors
 }

@@ -6,10 +6,11 @@ import { CONFIRMED_AFTER_MS } from '../constants.ts'
 import type { Core } from '../core.ts'
 import type { IkeSa } from '../ike-sa.ts'
 import { sendRequest } from '../messaging.ts'
+import { portionsNamed } from '../portions.ts'
 import { armTasks, type TaskGoal, takeTask } from '../tasks.ts'
 import { spiOctets } from './child.ts'
 import { beginChild } from './child-initiator.ts'
-import { childrenOf, useChild } from './children.ts'
+import { askFor, childrenOf, useChild } from './children.ts'
 import { beginIkeRekey } from './rekey-ike.ts'
 
 export function runTasks(core: Core, sa: IkeSa, now: Instant): void {
@@ -37,8 +38,9 @@ function begin(core: Core, sa: IkeSa, goal: TaskGoal, now: Instant): void {
   if (peer === undefined) return
   switch (goal.kind) {
     case 'create-child': {
-      const tunnel = peer.tunnels.find(({ name }) => name === goal.tunnel)
-      if (tunnel !== undefined) beginChild(core, sa, tunnel, undefined, now)
+      const [first, ...others] = portionsNamed(sa, peer, goal)
+      for (const other of others) askFor(core, sa, other, now)
+      if (first !== undefined) beginChild(core, sa, first, undefined, now)
       return
     }
     case 'rekey-child': {
