@@ -69,6 +69,8 @@ export const REAUTH_MARGIN_MS = 30_000
 export const REAUTH_LEAST_MS = 5_000
 /** Beside an IKE SA that carries the same, a new one waits for the peer to show that it has it; no longer than this. */
 export const HANDOVER_MS = 2_000
+/** A Delete, and the answer to one, wait this long after traffic has moved elsewhere: packets of before come first. */
+export const FAREWELL_MS = 100
 /** After TEMPORARY_FAILURE: at least this long, at most twice; at random, so that two that block each other part. */
 export const TEMPORARY_FAILURE_MS = 500
 /** A task that may not begin yet is looked at again. */

@@ -42,8 +42,8 @@ export interface Core {
   refusesAnother(sa: IkeSa, peer: PeerConfig, now: Instant): Failure | undefined
   /** Whether another IKE SA with this peer, from the same socket, carries what this one is about to. */
   isCarried(sa: IkeSa, peer: PeerConfig, child: AgreedChild): boolean
-  /** This IKE SA goes: traffic moves to others with the same peer that have the like of its Child SAs. */
-  bequeath(sa: IkeSa, peer: PeerConfig, now: Instant): void
+  /** The peer deletes this IKE SA: traffic moves to others with it that have the like of its Child SAs. @returns whether any has */
+  bequeath(sa: IkeSa, peer: PeerConfig, now: Instant): boolean
   /** INITIAL_CONTACT from an authenticated peer: it knows of no other SA with us (V2-015, uniqueness.ts). */
   initialContact(sa: IkeSa, peer: PeerConfig, now: Instant): void
   /** The peer's newest authentic message came from this address. */

@@ -5,7 +5,7 @@ import type { TimerName } from './api.ts'
 import type { Core } from './core.ts'
 import { failures } from './describe.ts'
 import { childrenOf, onLinger } from './exchanges/children.ts'
-import { beginDelete, checkLiveness } from './exchanges/informational.ts'
+import { beginDelete, checkLiveness, sendFarewell } from './exchanges/informational.ts'
 import { runTasks } from './exchanges/run-tasks.ts'
 import type { IkeSa } from './ike-sa.ts'
 import { sendKeepalive } from './keepalive.ts'
@@ -77,10 +77,12 @@ function provesLife(core: Core, sa: IkeSa, now: Instant): boolean {
   return lastSign(core, sa) > sentAt
 }
 
-/** We waited long enough: for the answer to our Delete, for the peer's of a redundant IKE SA, for a better answer than an error. */
+/** We waited long enough: before our answer to a Delete, for the answer to our Delete, for the peer's of a redundant IKE SA, for a better answer than an error. */
 function onCloseGrace(core: Core, sa: IkeSa, now: Instant): void {
   const { state } = sa
-  if (state.name === 'closing') core.close(sa, state.failure, now)
+  if (sa.farewell !== undefined) sendFarewell(core, sa, sa.farewell, now)
+  else if (state.name === 'closing') core.close(sa, state.failure, now)
+  else if (state.name === 'established' && sa.isRetiring) beginDelete(core, sa, failures.replaced(state.peer), now)
   else if (state.name === 'established' && !sa.hasChildren) core.close(sa, failures.rekeyed(state.peer), now)
   else if (state.name === 'init-sent' && state.hint !== undefined) core.close(sa, state.hint, now)
 }

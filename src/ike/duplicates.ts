@@ -1,6 +1,6 @@
 /** Several IKE SAs of our own making with one peer: which of them stay. What a peer asks for is in uniqueness.ts. */
 import type { Instant } from '../env.ts'
-import { SAS_PER_PEER } from './constants.ts'
+import { FAREWELL_MS, SAS_PER_PEER } from './constants.ts'
 import type { Core } from './core.ts'
 import { failures } from './describe.ts'
 import { bequeath, likeOf } from './exchanges/bequest.ts'
@@ -25,11 +25,18 @@ export function settle(core: Core, sas: SaTable, sa: IkeSa, now: Instant): void 
     const winner = ours.find((own) => beats(own, other))
     if (winner === undefined) continue
     bequeath(core, other, winner, now)
-    beginDelete(core, other, failures.replaced(peer), now)
+    retire(core, other, now)
   }
   const established = sas.ofPeer(peer.name).filter((other) => other.state.name === 'established')
   for (const oldest of established.slice(0, Math.max(0, established.length - SAS_PER_PEER)))
     beginDelete(core, oldest, failures.replaced(peer), now)
+}
+
+/** Its Delete goes out a moment after the last packet that went out on its Child SAs, which it must not overtake. */
+function retire(core: Core, sa: IkeSa, now: Instant): void {
+  if (sa.isRetiring) return
+  sa.isRetiring = true
+  core.timers.set(sa.id, 'closeGrace', now + FAREWELL_MS)
 }
 
 /**
@@ -53,7 +60,7 @@ function retireSuperseded(core: Core, sas: SaTable, sa: IkeSa, now: Instant): vo
   for (const child of missing) askFor(core, sa, child.config, now)
   if (missing.length > 0) return
   bequeath(core, old, sa, now)
-  beginDelete(core, old, failures.replaced(sa.peer), now)
+  retire(core, old, now)
 }
 
 /** @param others all SAs with the peer. @returns whether one of them has a Child SA as `sa` is about to make */
@@ -62,9 +69,12 @@ export function isCarried(others: readonly IkeSa[], sa: IkeSa, { tunnel, selecto
   return beside(others, sa).some((other) => likeOf(other, way) !== undefined)
 }
 
-/** The peer deletes `sa`: another IKE SA with it may have been made to take over. @param others all SAs with the peer */
-export function bequeathToOthers(core: Core, others: readonly IkeSa[], sa: IkeSa, now: Instant): void {
-  for (const other of beside(others, sa)) bequeath(core, sa, other, now)
+/**
+ * The peer deletes `sa`: another IKE SA with it may have been made to take over.
+ * @param others all SAs with the peer. @returns whether one took anything over
+ */
+export function bequeathToOthers(core: Core, others: readonly IkeSa[], sa: IkeSa, now: Instant): boolean {
+  return beside(others, sa).filter((other) => bequeath(core, sa, other, now)).length > 0
 }
 
 /** Established and from the same socket: with the same device. */

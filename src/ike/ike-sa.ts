@@ -4,7 +4,7 @@
  */
 import type { Instant } from '../env.ts'
 import type { ChildSa, Path } from '../sa/child-sa.ts'
-import type { IkeHeader, Payload } from '../wire/ike-types.ts'
+import type { IkeHeader, IkeMessage, Payload } from '../wire/ike-types.ts'
 import type { Failure, Identity, PeerConfig } from './api.ts'
 import { PACKET_SIZE } from './constants.ts'
 import type { Creation } from './creation.ts'
@@ -157,6 +157,10 @@ export class IkeSa {
   readonly singlePairs = new Set<string>()
   /** What IKE_AUTH is to ask for; undefined for the first tunnel of the peer. */
   wish: Wish | undefined
+  /** Another IKE SA has taken over; the Delete of this one waits a moment. */
+  isRetiring = false
+  /** The peer's Delete of this IKE SA, whose answer waits a moment. */
+  farewell: IkeMessage | undefined
   /** CREATE_CHILD_SA requests of the peer within the current minute (THREATS #34). */
   readonly demand = { since: 0, count: 0 }
 

@@ -12,9 +12,11 @@ import { armLinger, childrenOf, isGoing, useChild } from './children.ts'
 /**
  * `from` is about to be deleted: of its Child SAs, those that `to` has the like of only receive from now on. For long, as the
  * peer sends on them until it gets our Delete, which may have to go several times.
+ * @returns whether there was any
  */
-export function bequeath(core: Core, from: IkeSa, to: IkeSa, now: Instant): void {
+export function bequeath(core: Core, from: IkeSa, to: IkeSa, now: Instant): boolean {
   const children = childrenOf(from)
+  const { size } = children
   for (const [id, child] of children) {
     const heir = likeOf(to, child.sa)
     if (heir === undefined) continue
@@ -25,6 +27,7 @@ export function bequeath(core: Core, from: IkeSa, to: IkeSa, now: Instant): void
   for (const [id, lingering] of from.lingering) to.lingering.set(id, lingering)
   from.lingering.clear()
   armLinger(core, to)
+  return children.size < size
 }
 
 /** The Child SA of `sa` that carries the same packets of the same tunnel. */

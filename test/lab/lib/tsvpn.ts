@@ -29,6 +29,9 @@ export interface TsvpnSetup {
   readonly esp?: string
   readonly interfaceName?: string
   readonly liveness?: string
+  /** Further keys of the peer's `ike`, and of the peer. */
+  readonly ikeOptions?: Readonly<Record<string, unknown>>
+  readonly peerOptions?: Readonly<Record<string, unknown>>
   readonly extra?: Readonly<Record<string, unknown>>
 }
 
@@ -86,14 +89,12 @@ export class TsvpnHost {
           address: setup.peerAddress,
           id: setup.peerId,
           ...(auth.kind === 'psk' ? { psk: { file: 'net.psk' } } : { publicKey: { file: 'peer.pub' } }),
-          ...(setup.ike || setup.liveness
-            ? {
-                ike: {
-                  ...(setup.ike ? { proposals: [setup.ike] } : {}),
-                  ...(setup.liveness ? { liveness: setup.liveness } : {}),
-                },
-              }
-            : {}),
+          ...setup.peerOptions,
+          ike: {
+            ...(setup.ike ? { proposals: [setup.ike] } : {}),
+            ...(setup.liveness ? { liveness: setup.liveness } : {}),
+            ...setup.ikeOptions,
+          },
           tunnels: {
             net: {
               local: setup.local,
