@@ -5,7 +5,7 @@
 import type { ConfiguredPeer } from '../config/types.ts'
 import type { RekeyKind, SasAccepted } from '../control/api.ts'
 import { TsvpnError } from '../errors.ts'
-import type { IkeEndpointApi, IkeEvent, IkeSaSnapshot } from '../ike/api.ts'
+import type { Failure, IkeEndpointApi, IkeEvent, IkeSaSnapshot } from '../ike/api.ts'
 
 import { bootOffset, now } from '../io/clock.ts'
 import type { EspOverhead } from '../io/mtu.ts'
@@ -23,6 +23,8 @@ import type { Peers } from './peers.ts'
 import { messageOf } from './reporter.ts'
 import { SuspendWatch } from './suspend.ts'
 import type { JobRunner } from './types.ts'
+
+const UNREACHABLE: readonly Failure['reason'][] = ['no-response', 'peer-dead']
 
 export interface ConnectionsOptions extends NetworkContext {
   readonly endpoint: IkeEndpointApi
@@ -210,8 +212,8 @@ export class Connections {
         return
       case 'ike-sa-closed':
         peers.handle(event, now())
-        // A peer that traffic starts is not tried again by itself, but next time perhaps elsewhere.
-        if (event.peer !== undefined && (event.retryAt !== undefined || event.failure.reason === 'no-response'))
+        // One that traffic starts is not tried again by itself, but next time perhaps elsewhere.
+        if (event.peer !== undefined && (event.retryAt !== undefined || UNREACHABLE.includes(event.failure.reason)))
           void addresses.attemptFailed(event.peer)
         if (this.snapshot().length === 0) this.#onQuiet()
         return
