@@ -36,6 +36,7 @@ export function settle(core: Core, sas: SaTable, sa: IkeSa, now: Instant): void 
 function retire(core: Core, sa: IkeSa, now: Instant): void {
   if (sa.isRetiring) return
   sa.isRetiring = true
+  sa.tasks.length = 0
   core.timers.set(sa.id, 'closeGrace', now + FAREWELL_MS)
 }
 
