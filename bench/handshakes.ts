@@ -3,8 +3,9 @@
  *
  *     npm run bench:handshakes [-- --seconds N --rounds N --only tsvpn --output FILE]      (as root)
  */
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { Lab } from '../test/lab/lib/lab.ts'
 import { REPO } from '../test/lab/lib/paths.ts'
@@ -89,8 +90,17 @@ async function measure(kinds: readonly Kind[], method: (typeof METHODS)[number],
     }
     return { method, contestants: standing.map(summary) }
   } finally {
-    for (const { lab } of standing) lab.close()
+    for (const { lab, pid } of standing) {
+      await endGently(pid)
+      lab.close()
+    }
   }
+}
+
+/** Node writes its profiles (--cpu-prof) when it ends by itself. */
+async function endGently(pid: number): Promise<void> {
+  process.kill(pid, 'SIGTERM')
+  for (let tries = 0; tries < 50 && existsSync(`/proc/${pid}`); tries++) await setTimeout(100)
 }
 
 const { values } = parseArgs({

@@ -60,6 +60,16 @@ export const peerSchema = (context: SecretContext, allowWeak: boolean) =>
       id: l.leaf(l.identity),
       psk: l.leaf(secretReference(context), { secret: true }).optional(),
       publicKey: l.leaf(publicKeyValue(context)).optional(),
+      ppk: z
+        .strictObject(
+          {
+            id: l.leaf(l.ppkId),
+            secret: l.leaf(secretReference(context), { secret: true }),
+            required: l.leaf(trueOrFalse).optional(),
+          },
+          text('a mapping such as { id: office-2026, secret: { file: office.ppk } }'),
+        )
+        .optional(),
       local: localSchema(context).optional(),
       allowWeak: l.leaf(trueOrFalse).optional(),
       splitTunnels: l.leaf(trueOrFalse).optional(),
@@ -73,6 +83,8 @@ export const peerSchema = (context: SecretContext, allowWeak: boolean) =>
             liveness: l.leaf(l.duration(1000, 86_400_000, '30s')).optional(),
             rekey: l.leaf(rekeyTime).optional(),
             reauth: l.leaf(rekeyTime).optional(),
+            mobike: l.leaf(trueOrFalse).optional(),
+            childless: l.leaf(l.word(['allow', 'prefer', 'never'])).optional(),
             onDead: l.leaf(l.word(['restart', 'clear', 'on-traffic'])).optional(),
             fragmentation: l.leaf(trueOrFalse).optional(),
           },
@@ -116,10 +128,11 @@ export const LATER: Readonly<Record<Section, readonly string[]>> = {
   interface: ['routes', 'dns'],
   listen: [],
   local: ['certificate', 'eap', 'chain'],
-  peer: ['certificate', 'eap', 'requestAddress', 'assignFrom', 'dns', 'mobike', 'ppk'],
+  peer: ['certificate', 'eap', 'requestAddress', 'assignFrom', 'dns'],
   ike: [],
   tunnel: ['dns', 'pools', 'mode'],
   esp: [],
+  ppk: [],
 }
 
-export type Section = 'top' | 'interface' | 'listen' | 'local' | 'peer' | 'ike' | 'tunnel' | 'esp'
+export type Section = 'top' | 'interface' | 'listen' | 'local' | 'peer' | 'ike' | 'tunnel' | 'esp' | 'ppk'

@@ -2,15 +2,27 @@
 import type { Instant } from '../env.ts'
 import type { PeerConfig } from './api.ts'
 import type { Core } from './core.ts'
-import { childrenOf } from './exchanges/children.ts'
+import { childrenOf, makeMissingTunnels } from './exchanges/children.ts'
 import { beginInit } from './exchanges/init-initiator.ts'
 import { IkeSa, type Wish } from './ike-sa.ts'
 import type { SaTable } from './sa-table.ts'
 
-/** Nothing happens while there is one, or one on its way. @param wish what IKE_AUTH is to ask for */
-export function connect(core: Core, sas: SaTable, peer: PeerConfig, now: Instant, wish?: Wish): void {
-  if (sas.ofPeer(peer.name).some((sa) => sa.state.name !== 'closing')) return
-  call(core, sas, peer, now, { wish })
+/**
+ * Nothing happens while there is one on its way. On one that is there and has no tunnel, for it began childless, those are
+ * made that are to be up.
+ * @param calledFor what it is for, besides the tunnels that are to be up
+ */
+export function connect(
+  core: Core,
+  sas: SaTable,
+  peer: PeerConfig,
+  now: Instant,
+  calledFor: readonly Wish[] = [],
+): void {
+  const present = sas.ofPeer(peer.name).filter((sa) => sa.state.name !== 'closing')
+  const established = present.findLast(({ state, successor }) => state.name === 'established' && !successor)
+  if (established !== undefined) makeMissingTunnels(core, established, now, 0)
+  if (present.length === 0) call(core, sas, peer, now, { calledFor, supersedes: undefined })
 }
 
 /**
@@ -19,19 +31,17 @@ export function connect(core: Core, sas: SaTable, peer: PeerConfig, now: Instant
  */
 export function reauthenticate(core: Core, sas: SaTable, old: IkeSa, peer: PeerConfig, now: Instant): void {
   if (sas.ofPeer(peer.name).some(({ supersedes }) => supersedes === old.id)) return
-  const [first] = childrenOf(old).values()
-  call(core, sas, peer, now, {
-    wish: first && { tunnel: first.sa.tunnel, pair: first.config.pair },
-    supersedes: old.id,
-  })
+  const calledFor = [...childrenOf(old).values()].map(({ sa, config }) => ({ tunnel: sa.tunnel, pair: config.pair }))
+  call(core, sas, peer, now, { calledFor, supersedes: old.id })
 }
 
-interface Purpose {
-  readonly wish: Wish | undefined
-  readonly supersedes?: number
-}
-
-function call(core: Core, sas: SaTable, peer: PeerConfig, now: Instant, { wish, supersedes }: Purpose): void {
+function call(
+  core: Core,
+  sas: SaTable,
+  peer: PeerConfig,
+  now: Instant,
+  purpose: Pick<IkeSa, 'calledFor' | 'supersedes'>,
+): void {
   const { remote } = peer
   if (remote === undefined) return
   const { ports } = core.options
@@ -46,8 +56,8 @@ function call(core: Core, sas: SaTable, peer: PeerConfig, now: Instant, { wish, 
     state: { name: 'starting', peer },
     now,
   })
-  sa.supersedes = supersedes
-  sa.wish = wish
+  sa.calledFor = purpose.calledFor
+  sa.supersedes = purpose.supersedes
   sas.adopt(sa)
   beginInit(core, sa, peer, now)
 }

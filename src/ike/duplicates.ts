@@ -5,7 +5,7 @@ import type { Core } from './core.ts'
 import { failures } from './describe.ts'
 import { bequeath, likeOf } from './exchanges/bequest.ts'
 import type { AgreedChild } from './exchanges/child.ts'
-import { askFor, childrenOf, isGoing } from './exchanges/children.ts'
+import { askFor, childrenOf, isBare, isGoing } from './exchanges/children.ts'
 import { beginDelete } from './exchanges/informational.ts'
 import type { IkeSa } from './ike-sa.ts'
 import type { SaTable } from './sa-table.ts'
@@ -14,12 +14,15 @@ import { sameSocket } from './uniqueness.ts'
 /**
  * Both sides began at once, so there are two IKE SAs: the one with the lower SPIi stays. Its initiator deletes the other,
  * for it alone knows that both ends have installed the one that stays.
+ * @param minAgeMs younger ones are left alone: they may be about to supersede another
  */
-export function settle(core: Core, sas: SaTable, sa: IkeSa, now: Instant): void {
+export function settle(core: Core, sas: SaTable, sa: IkeSa, now: Instant, minAgeMs = 0): void {
   const { peer } = sa
   if (peer === undefined) return
   retireSuperseded(core, sas, sa, now)
-  const live = sas.ofPeer(peer.name).filter((other) => other.hasChildren)
+  const live = sas
+    .ofPeer(peer.name)
+    .filter((other) => (other.hasChildren || isBare(other)) && ageOf(other, now) >= minAgeMs)
   const ours = live.filter(({ authenticatedAs }) => authenticatedAs === 'initiator')
   for (const other of live) {
     const winner = ours.find((own) => beats(own, other))
@@ -38,6 +41,10 @@ function retire(core: Core, sa: IkeSa, now: Instant): void {
   sa.isRetiring = true
   sa.tasks.length = 0
   core.timers.set(sa.id, 'closeGrace', now + FAREWELL_MS)
+}
+
+function ageOf({ state }: IkeSa, now: Instant): number {
+  return state.name === 'established' ? now - state.since : 0
 }
 
 /**

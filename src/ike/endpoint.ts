@@ -3,7 +3,7 @@
  * by the contract of api.ts: no socket, no clock, no callback; the driver drains all polls after each input.
  */
 import type { Env, Instant } from '../env.ts'
-import type { Path, SocketAddress } from '../sa/child-sa.ts'
+import type { SocketAddress } from '../sa/child-sa.ts'
 import { addNonEspMarker, demultiplex, stripNonEspMarker } from '../wire/esp.ts'
 import { EXCHANGE_TYPE } from '../wire/iana.ts'
 import { decodeIkeMessage } from '../wire/ike-message.ts'
@@ -14,6 +14,7 @@ import type {
   Datagram,
   EndpointOptions,
   Failure,
+  HostAddresses,
   IkeEndpointApi,
   IkeEvent,
   IkeSaSnapshot,
@@ -23,8 +24,8 @@ import { AuthBudget } from './auth-budget.ts'
 import { beginTrust } from './auth-lifetime.ts'
 import { connect, reauthenticate } from './calls.ts'
 import * as commands from './commands.ts'
-import { CLOSE_GRACE_MS, COOKIE_ROTATION_MS, MAX_INIT_REQUEST, REPORTS_PER_SECOND } from './constants.ts'
-import { CookieJar } from './cookie.ts'
+import { CLOSE_GRACE_MS, CONFIRMED_AFTER_MS, MAX_INIT_REQUEST, REPORTS_PER_SECOND } from './constants.ts'
+import { CookieGuard } from './cookie-guard.ts'
 import type { Core } from './core.ts'
 import { failures } from './describe.ts'
 import { handleMessage } from './dispatch.ts'
@@ -40,14 +41,17 @@ import { armKeepalive } from './keepalive.ts'
 import { lifetimeFrom } from './lifetime.ts'
 import { hint, probe, spiOfInvalidEsp } from './liveness.ts'
 import { repeatResponse } from './messaging.ts'
+import { followPeer } from './paths.ts'
 import { PeerTable } from './peer-table.ts'
 import { ReportLimiter } from './rate-limit.ts'
 import { Reconnects } from './reconnect.ts'
+import { Roaming } from './roaming.ts'
 import { SaTable } from './sa-table.ts'
+import { wipeSecrets } from './secrets.ts'
 import { snapshotOf } from './snapshot.ts'
 import { Strangers } from './strangers.ts'
 import { Timers } from './timers.ts'
-import { initialContact, refusesAnother, sameSocket } from './uniqueness.ts'
+import { initialContact, refusesAnother } from './uniqueness.ts'
 
 /** Timers of the endpoint itself; IKE SAs count from 1, peers from -2 downwards (reconnect.ts). */
 const ENDPOINT_TIMER = -1
@@ -58,7 +62,7 @@ export class IkeEndpoint implements IkeEndpointApi {
   readonly #timers = new Timers()
   readonly #jobs: Jobs
   readonly #core: Core
-  readonly #cookies: CookieJar
+  readonly #cookies: CookieGuard
   readonly #authBudget = new AuthBudget()
   readonly #reconnects: Reconnects
   readonly #halfOpen = new HalfOpen()
@@ -75,11 +79,11 @@ export class IkeEndpoint implements IkeEndpointApi {
     this.#env = env
     this.#peers = new PeerTable(options.peers)
     this.#sas = new SaTable(env.rng)
-    this.#cookies = new CookieJar(env.rng)
+    this.#cookies = new CookieGuard(ENDPOINT_TIMER, env.rng, this.#timers, (event) => this.#events.push(event))
     this.#jobs = new Jobs((id, job) => this.#events.push({ kind: 'crypto-job', id, job }))
     this.#reconnects = new Reconnects(options.peers, this.#timers, env.rng)
     this.#core = this.#makeCore()
-    this.#strangers = new Strangers(env, this.#core.transmit)
+    this.#strangers = new Strangers(env, this.#core.transmit, options.ports.ike)
   }
 
   // Inputs.
@@ -92,8 +96,14 @@ export class IkeEndpoint implements IkeEndpointApi {
     connect(this.#core, this.#sas, peer, now)
   }
 
-  setPeerRemote(peerName: string, remote: SocketAddress, _now: Instant): void {
-    this.#peers.setRemote(peerName, remote)
+  setPeerRemote(peerName: string, remote: SocketAddress, _now: Instant, others?: readonly SocketAddress[]): void {
+    this.#peers.setRemote(peerName, remote, others)
+  }
+
+  localAddressesChanged(host: HostAddresses, now: Instant): void {
+    if (this.#isShutDown) return
+    this.#core.roaming.changed(host, now)
+    this.#reconnects.retryAll(now)
   }
 
   terminate(peerName: string, now: Instant): void {
@@ -105,7 +115,7 @@ export class IkeEndpoint implements IkeEndpointApi {
     const isMade = commands.startTunnel(this.#core, this.#sas.ofPeer(peerName), { tunnel, pair }, now)
     const peer = this.#peers.named(peerName)
     if (isMade || peer.remote === undefined || this.#isShutDown) return
-    connect(this.#core, this.#sas, peer, now, { tunnel, pair })
+    connect(this.#core, this.#sas, peer, now, [{ tunnel, pair }])
   }
 
   rekeyChild(childId: number, now: Instant): boolean {
@@ -173,7 +183,7 @@ export class IkeEndpoint implements IkeEndpointApi {
 
   handleEndpointMoved(inboundSpi: number, remote: SocketAddress, _now: Instant): void {
     const sa = this.#sas.byInboundSpi(inboundSpi)
-    if (sa?.followsPeer) this.#movePath(sa, remote)
+    if (sa !== undefined) followPeer(this.#core, sa, remote, 'esp')
   }
 
   // Outputs.
@@ -194,7 +204,7 @@ export class IkeEndpoint implements IkeEndpointApi {
     return this.#sas
       .all()
       .filter((sa) => sa.state.name !== 'closed')
-      .map(snapshotOf)
+      .map((sa) => snapshotOf(sa, this.#core.roaming.remotesOf(sa)))
   }
 
   /** IKE_AUTH requests of strangers that were dropped because too many had failed. */
@@ -210,33 +220,26 @@ export class IkeEndpoint implements IkeEndpointApi {
     const known = this.#halfOpen.find(message.header.initiatorSpi, datagram.remote)
     if (known?.responses.classify(message) === 'repeated') return repeatResponse(this.#core, known, datagram, now)
     // Only an initiator that waits for our answer may have changed its first message; all else is a late copy.
-    if (known !== undefined && known.state.name !== 'init-replied') return
+    if (known !== undefined && !known.awaitsFirstRequest) return
     if (this.#isShutDown || message.raw.length > MAX_INIT_REQUEST || this.#halfOpen.isFullFor(datagram.remote)) return
     const context = {
       core: this.#core,
-      cookies: this.#cookies,
-      cookieNeeded: this.#needsCookie(datagram.remote, now),
+      cookies: () => this.#cookies.jar(now),
+      cookieNeeded: this.#halfOpen.needsCookie(datagram.remote) || this.#strangers.isPressed(now),
       suites: this.#peers.suitesFor(datagram.remote),
-      mayFragment: this.#peers.mayFragment(datagram.remote),
+      extensions: this.#peers.extensionsFor(datagram.remote),
       newSaId: () => this.#sas.newSaId(),
     }
     const verdict = handleInitRequest(context, message, datagram, now)
-    if (verdict.kind === 'cookie') this.#strangers.answer(datagram, verdict.message)
+    if (verdict.kind === 'cookie') {
+      this.#strangers.answer(datagram, verdict.message)
+      this.#cookies.given(now)
+    }
     if (verdict.kind === 'reply') this.#strangers.reply(datagram, verdict.message, now, verdict.isProven)
     if (verdict.kind === 'half-open' && verdict.sa.state.name !== 'closed') {
       this.#sas.adopt(verdict.sa)
       this.#halfOpen.add(verdict.sa)
     }
-  }
-
-  #needsCookie(from: SocketAddress, now: Instant): boolean {
-    if (!this.#halfOpen.needsCookie(from) && !this.#strangers.isPressed(now)) return false
-    if (this.#timers.get(ENDPOINT_TIMER, 'cookieRotation') === undefined) {
-      // The secret rested since the last rush: cookies of then are worth nothing now.
-      this.#cookies.renew()
-      this.#timers.set(ENDPOINT_TIMER, 'cookieRotation', now + COOKIE_ROTATION_MS)
-    }
-    return true
   }
 
   /** @returns the message without marker; undefined for what is not IKE on its port (UE-04, UE-09) */
@@ -248,7 +251,7 @@ export class IkeEndpoint implements IkeEndpointApi {
   // What the exchanges call back.
 
   #makeCore(): Core {
-    return {
+    const core: Core = {
       env: this.#env,
       options: this.#options,
       timers: this.#timers,
@@ -269,14 +272,15 @@ export class IkeEndpoint implements IkeEndpointApi {
       adopt: (sa) => this.#sas.adopt(sa),
       moveChildren: (from, to) => this.#sas.moveChildren(from, to),
       reauthenticate: (sa, now) => {
-        if (sa.peer === undefined || this.#isShutDown) return
-        reauthenticate(this.#core, this.#sas, sa, this.#peers.named(sa.peer.name), now)
+        const peer = sa.peer && this.#peers.named(sa.peer.name)
+        if (peer !== undefined && !this.#isShutDown) reauthenticate(this.#core, this.#sas, sa, peer, now)
       },
       findPeer: (remoteId, localId, from) => this.#peers.identified(remoteId, localId, from),
       isPeerAt: (remote) => this.#peers.isPeerAt(remote),
       identified: (sa) => this.#sas.identified(sa),
       established: (sa, now) => this.#established(sa, now),
       settled: (sa, now) => settle(this.#core, this.#sas, sa, now),
+      settledLate: (sa, now) => settle(this.#core, this.#sas, sa, now, CONFIRMED_AFTER_MS),
       isCarried: (sa, peer, child) => isCarried(this.#sas.ofPeer(peer.name), sa, child),
       bequeath: (sa, peer, now) => bequeathToOthers(this.#core, this.#sas.ofPeer(peer.name), sa, now),
       initialContact: (sa, peer, now) => initialContact(this.#core, sa, peer, this.#sas.ofPeer(peer.name), now),
@@ -285,8 +289,12 @@ export class IkeEndpoint implements IkeEndpointApi {
       hasOther: (sa, peer) =>
         this.#sas.ofPeer(peer.name).some((other) => other !== sa && other.state.name !== 'closing'),
       isWanted: (peer) => this.#reconnects.isWanted(peer.name),
-      movePath: (sa, remote) => this.#movePath(sa, remote),
+      get roaming() {
+        return roaming
+      },
     }
+    const roaming = new Roaming(core, this.#sas, (name) => this.#peers.remotesOf(name))
+    return core
   }
 
   #emit(event: IkeEvent): void {
@@ -311,18 +319,16 @@ export class IkeEndpoint implements IkeEndpointApi {
 
   #close(sa: IkeSa, failure: Failure, now: Instant): void {
     if (sa.state.name === 'closed') return
-    const { peer, state, protection } = sa
+    const { peer, protection, heir } = sa
     dropAll(this.#core, sa)
-    sa.creation?.privateKey.fill(0)
     // A rekeying of which this SA was one end.
     if (sa.heirOf?.successor === sa) sa.heirOf.successor = undefined
     if (sa.successor !== undefined) sa.successor.heirOf = undefined
-    if (state.name === 'init-sent') state.attempt.privateKey.fill(0)
     // A responder that refused keeps its answer for the repeated request; half-open expiry ends that.
-    const lingers = state.name === 'init-replied' && sa.responses.last !== undefined
+    const lingers = peer === undefined && protection !== undefined && sa.responses.last !== undefined
     const lingerUntil = this.#timers.get(sa.id, 'halfOpenExpiry')
     this.#timers.stopAll(sa.id)
-    protection?.wipe()
+    wipeSecrets(sa)
     sa.state = { name: 'closed' }
     if (peer !== undefined) this.#sas.forgetPeer(sa, peer.name)
     if (lingers && lingerUntil !== undefined && lingerUntil > now)
@@ -340,6 +346,8 @@ export class IkeEndpoint implements IkeEndpointApi {
       failure,
       ...(retryAt === undefined ? {} : { retryAt }),
     })
+    // Nobody handed over to it: whatever ended this one was meant for both.
+    if (heir !== undefined) this.#close(heir, failure, now)
   }
 
   #drop(sa: IkeSa): void {
@@ -347,24 +355,10 @@ export class IkeEndpoint implements IkeEndpointApi {
     this.#halfOpen.remove(sa)
   }
 
-  #movePath(sa: IkeSa, remote: SocketAddress): void {
-    if (sameSocket(sa.path.remote, remote)) return
-    const path: Path = { local: sa.path.local, remote }
-    sa.path = path
-    if (sa.state.name !== 'established') return
-    this.#emit({
-      kind: 'path-changed',
-      ikeSaId: sa.id,
-      peer: sa.state.peer.name,
-      path,
-      childIds: [...sa.state.children.keys()],
-    })
-  }
-
   #fire(owner: number, name: TimerName, now: Instant): void {
     if (owner === ENDPOINT_TIMER) {
-      this.#cookies.rotate()
-      if (this.#halfOpen.count > 0) this.#timers.set(ENDPOINT_TIMER, 'cookieRotation', now + COOKIE_ROTATION_MS)
+      if (name === 'cookieGuard') this.#cookies.lower()
+      else this.#cookies.rotate(this.#halfOpen.count > 0, now)
       return
     }
     const peerName = this.#reconnects.peerOf(owner)

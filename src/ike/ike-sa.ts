@@ -6,11 +6,14 @@ import type { Instant } from '../env.ts'
 import type { ChildSa, Path } from '../sa/child-sa.ts'
 import type { IkeHeader, IkeMessage, Payload } from '../wire/ike-types.ts'
 import type { Failure, Identity, PeerConfig } from './api.ts'
-import { PACKET_SIZE } from './constants.ts'
+import { MAX_REASSEMBLED, MAX_REASSEMBLED_HYBRID, PACKET_SIZE } from './constants.ts'
 import type { Creation } from './creation.ts'
+import type { AwaitedFollowUp } from './exchanges/follow-up-responder.ts'
+import type { Step } from './exchanges/intermediate.ts'
 import { Reassembly } from './fragments.ts'
 import type { Role } from './gate.ts'
 import { type Lifetime, NO_LIMIT } from './lifetime.ts'
+import type { Asked, Mobility } from './mobike.ts'
 import type { NatView } from './nat-detection.ts'
 import type { Portion } from './portions.ts'
 import type { Protection } from './protect.ts'
@@ -38,6 +41,12 @@ export interface Handshake {
   readonly peerHashes: readonly number[] | undefined
   /** The responder asked for our raw public key (RFC 7670); an initiator asks in IKE_AUTH. */
   readonly rawKeyRequested: boolean
+  /** USE_PPK stood in both messages (RFC 8784 §3). */
+  readonly usesPpk: boolean
+  /** Initiator: CHILDLESS_IKEV2_SUPPORTED stood in the response (RFC 6023 §3). */
+  readonly allowsChildless: boolean
+  /** IntAuth so far, as AUTH would cover it now; absent without IKE_INTERMEDIATE (RFC 9242 §3.3.2). */
+  readonly intAuth?: Uint8Array
 }
 
 /** A tunnel by its name, or one pair of it. */
@@ -89,11 +98,27 @@ export type State =
     }
   | { readonly name: 'init-computing'; readonly peer: PeerConfig | undefined }
   | {
+      readonly name: 'intermediate-sent'
+      readonly peer: PeerConfig
+      readonly protection: Protection
+      readonly step: Step
+      readonly privateKey: Uint8Array
+      /** Our request as IntAuth covers it. */
+      readonly request: Uint8Array
+    }
+  | { readonly name: 'intermediate-awaited'; readonly protection: Protection; readonly step: Step }
+  | {
+      readonly name: 'intermediate-computing'
+      readonly peer: PeerConfig | undefined
+      readonly protection: Protection
+    }
+  | {
       readonly name: 'auth-sent'
       readonly peer: PeerConfig
       readonly protection: Protection
       readonly handshake: Handshake
-      readonly offer: ChildOffer
+      /** Undefined when the IKE SA begins without a Child SA (RFC 6023). */
+      readonly offer: ChildOffer | undefined
     }
   | { readonly name: 'init-replied'; readonly protection: Protection; readonly handshake: Handshake }
   | { readonly name: 'auth-computing'; readonly peer: PeerConfig; readonly protection: Protection }
@@ -105,7 +130,13 @@ export type State =
       readonly since: Instant
       readonly children: Map<number, LiveChild>
     }
-  | { readonly name: 'closing'; readonly peer: PeerConfig; readonly protection: Protection; readonly failure: Failure }
+  | {
+      readonly name: 'closing'
+      readonly peer: PeerConfig
+      readonly protection: Protection
+      readonly remoteId: Identity
+      readonly failure: Failure
+    }
   | { readonly name: 'closed' }
 
 export class IkeSa {
@@ -116,9 +147,17 @@ export class IkeSa {
   responderSpi: bigint
   path: Path
   state: State
+  /** Where the peer's last request came from and came to: its answer goes back there (RFC 7296 §2.11). */
+  replyPath: Path
+  /** Both sides do MOBIKE. */
+  mobility: Mobility | undefined
+  /** Of our outstanding request, when MOBIKE asks for something. */
+  asked: Asked | undefined
   nat: NatView = { local: false, remote: false }
   readonly requests = new RequestWindow()
   readonly responses = new ResponseWindow()
+  /** Id of the PPK that its keys are made of (RFC 8784); rekeying hands it on with SK_d. */
+  ppk: string | undefined
   /** Both sides said in IKE_SA_INIT that they take fragments (FR-01). */
   fragmentation = false
   /** Octets of the largest IP packet for our messages, while fragments are possible. */
@@ -134,6 +173,8 @@ export class IkeSa {
   readonly tasks: Task[] = []
   /** Our CREATE_CHILD_SA request, from its first computation until its answer is worked in. */
   creation: Creation | undefined
+  /** A CREATE_CHILD_SA of the peer's that has its keys after an IKE_FOLLOWUP_KE. */
+  awaited: AwaitedFollowUp | undefined
   /** Child SAs whose Delete is outstanding. */
   deleting: readonly number[] = []
   /** The Child SA of our last answer: until the peer's next request, nothing shows that it knows it. */
@@ -151,12 +192,17 @@ export class IkeSa {
   successor: IkeSa | undefined
   /** The other end of `successor`. */
   heirOf: IkeSa | undefined
+  /**
+   * What the IKE SA was begun for besides the tunnels that are always up: traffic wants them, or the old one has them. IKE_AUTH
+   * asks for the first one.
+   */
+  calledFor: readonly Wish[] = []
+  /** IKE_AUTH made no Child SA, and was not to (RFC 6023): having none is no fault of this IKE SA. */
+  beganChildless = false
   /** Id of the IKE SA that goes when this one carries its tunnels (reauthentication). */
   supersedes: number | undefined
   /** Tunnels of which the peer takes one pair of selectors per Child SA, as it has said. */
   readonly singlePairs = new Set<string>()
-  /** What IKE_AUTH is to ask for; undefined for the first tunnel of the peer. */
-  wish: Wish | undefined
   /** Another IKE SA has taken over; the Delete of this one waits a moment. */
   isRetiring = false
   /** The peer's Delete of this IKE SA, whose answer waits a moment. */
@@ -179,6 +225,7 @@ export class IkeSa {
     this.initiatorSpi = init.initiatorSpi
     this.responderSpi = init.responderSpi
     this.path = init.path
+    this.replyPath = init.path
     this.state = init.state
     this.lastHeard = init.now
     this.lastSent = init.now
@@ -199,15 +246,41 @@ export class IkeSa {
     return 'protection' in this.state ? this.state.protection : undefined
   }
 
+  /**
+   * The IKE SA that the peer rekeyed this one into, while our answer may be lost: the peer may have moved its Child SAs there
+   * already. What ends this one must mind the other.
+   */
+  get heir(): IkeSa | undefined {
+    const heir = this.successor ?? (this.creation?.kind === 'ike' ? this.creation.rival?.sa : undefined)
+    return heir?.state.name === 'established' ? heir : undefined
+  }
+
+  /** Responder: the initiator may not have seen our answer to IKE_SA_INIT. */
+  get awaitsFirstRequest(): boolean {
+    const { name } = this.state
+    return (name === 'init-replied' || name === 'intermediate-awaited') && this.responses.last?.messageId === 0
+  }
+
+  /** Octets of the largest message that we put together from fragments (FR-14). */
+  get maxReassembled(): number {
+    const isHybrid = this.state.name === 'established' && this.state.protection.suite.additional.length > 0
+    return isHybrid ? MAX_REASSEMBLED_HYBRID : MAX_REASSEMBLED
+  }
+
   get hasChildren(): boolean {
     return this.state.name === 'established' && this.state.children.size > 0
+  }
+
+  /** No request of ours is under way, nor being computed. */
+  get hasFreeWindow(): boolean {
+    return this.requests.outstanding === undefined && this.creation === undefined
   }
 
   /** A request of ours or the peer's is under way, or this IKE SA is about to go: nothing new begins. */
   get isBusy(): boolean {
     return (
-      this.requests.outstanding !== undefined ||
-      this.creation !== undefined ||
+      !this.hasFreeWindow ||
+      this.awaited !== undefined ||
       this.responses.isAnswering ||
       this.successor !== undefined ||
       this.heirOf !== undefined

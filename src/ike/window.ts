@@ -1,4 +1,5 @@
 /** Message IDs (RFC 7296 §2.2, §2.3): one request of ours outstanding, one request of the peer's expected. */
+import type { Path } from '../sa/child-sa.ts'
 import { bytesEqual } from '../wire/bytes.ts'
 import type { IkeMessage, Payload } from '../wire/ike-types.ts'
 import {
@@ -8,16 +9,21 @@ import {
   RETRANSMIT_TRIES,
   URGENT_WAITS_MS,
 } from './constants.ts'
+import type { Protection } from './protect.ts'
 
 /** Why a request was sent; decides who handles its response. */
 export type RequestPurpose =
   | 'ike-sa-init'
+  | 'intermediate'
   | 'ike-auth'
   | 'liveness'
   | 'delete'
   | 'delete-child'
   | 'create-child'
   | 'auth-lifetime'
+  | 'update-addresses'
+  | 'check-path'
+  | 'follow-up'
 
 /** A request or response that may have to go again. */
 export interface SentMessage {
@@ -27,6 +33,8 @@ export interface SentMessage {
   messages: readonly Uint8Array[]
   /** What can be cut anew; undefined for IKE_SA_INIT, which is never fragmented (FR-02). */
   readonly payloads: readonly Payload[] | undefined
+  /** Under which it went, and goes when cut anew: an IKE_INTERMEDIATE outlives the keys of its IKE SA. */
+  readonly protection?: Protection
   sends: number
   /** On the short schedule of URGENT_WAITS_MS. */
   isUrgent?: boolean
@@ -34,6 +42,8 @@ export interface SentMessage {
 
 export interface OutstandingRequest extends SentMessage {
   readonly purpose: RequestPurpose
+  /** Other paths on which it was tried (MOBIKE). */
+  spread?: readonly Path[]
 }
 
 /** Our own requests. The peer's window is taken as 1, the default (V2-010). */
@@ -125,9 +135,10 @@ export class ResponseWindow {
     return this.#last
   }
 
-  answered(request: IkeMessage, response: Pick<SentMessage, 'messages' | 'payloads'>): void {
+  answered(request: IkeMessage, response: Pick<SentMessage, 'messages' | 'payloads' | 'protection'>): void {
     const { messageId, exchangeType } = request.header
     this.#answering = undefined
+    if (this.#last?.protection !== response.protection) this.#last?.protection?.wipe()
     this.#last = { ...response, messageId, exchangeType, request, sends: 1 }
     this.#expectedId = messageId + 1
   }

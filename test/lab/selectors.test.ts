@@ -94,7 +94,7 @@ labDescribe('selectors with strongSwan', [...TSVPN_TOOLS, ...STRONGSWAN_TOOLS], 
   async function connect(
     { local, remote }: Pick<Row, 'local' | 'remote'>,
     initiator: 'tsvpn' | 'strongSwan',
-    more: { peerOptions?: Record<string, unknown>; start?: 'on-traffic' } = {},
+    more: { peer?: Record<string, unknown>; start?: 'on-traffic' } = {},
   ): Promise<void> {
     const { ours, theirs } = lab()
     const auth = authOf('psk')
@@ -137,7 +137,7 @@ labDescribe('selectors with strongSwan', [...TSVPN_TOOLS, ...STRONGSWAN_TOOLS], 
   test('splitTunnels: a Child SA for each pair, each carries its own, all are rekeyed', {
     timeout: 60_000,
   }, async () => {
-    await connect(NETS, 'tsvpn', { peerOptions: { splitTunnels: true } })
+    await connect(NETS, 'tsvpn', { peer: { splitTunnels: true } })
     const { ours, theirs } = lab()
     for (const knock of KNOCKS) expect(await answers(knock), JSON.stringify(knock)).toBe(true)
     const { pairs } = await ours.tunnel()
@@ -155,7 +155,7 @@ labDescribe('selectors with strongSwan', [...TSVPN_TOOLS, ...STRONGSWAN_TOOLS], 
   })
 
   test('splitTunnels with start: on-traffic: only the pair that the packet is for', { timeout: 40_000 }, async () => {
-    await connect(NETS, 'tsvpn', { peerOptions: { splitTunnels: true }, start: 'on-traffic' })
+    await connect(NETS, 'tsvpn', { peer: { splitTunnels: true }, start: 'on-traffic' })
     const { left, ours } = lab()
     expect((await ping(left, '10.22.0.1', { from: '10.11.0.1', timeoutSeconds: 5 })).received).toBe(1)
     const up = async () =>

@@ -4,7 +4,7 @@
  * cryptography allows it.
  */
 import type { Instant } from '../../src/env.ts'
-import type { Datagram } from '../../src/ike/api.ts'
+import type { Datagram, PeerConfig } from '../../src/ike/api.ts'
 import { RECONNECT_FIRST_MS, RECONNECT_MAX_MS, RETRANSMIT_TRIES } from '../../src/ike/constants.ts'
 import { retransmitDelay } from '../../src/ike/window.ts'
 import { type Action, COMMANDS, FAULTS, INITIATE } from './actions.ts'
@@ -74,8 +74,10 @@ export class Life {
     const { nat, auth, ike, esp, livenessMs, left, right } = options
     const { isCalm, pairs } = this.#scenario
     const traits = [...(isCalm ? ['calm'] : []), ...(nat ? ['NAT'] : []), ...(pairs > 1 ? [`${pairs} pairs`] : [])]
-    const reauth = [left, right].map((side) => Math.round(side?.reauthMs ?? 0)).join('/')
-    this.#note([...traits, auth, ike, esp, `liveness ${livenessMs} ms, reauth ${reauth} ms`].join(', '))
+    const sides = (of: (side: Partial<PeerConfig> | undefined) => unknown) => [left, right].map(of).join('/')
+    const more = `liveness ${livenessMs} ms, reauth ${sides((side) => Math.round(side?.reauthMs ?? 0))} ms`
+    const childless = `childless ${sides((side) => side?.childless)}`
+    this.#note([...traits, left?.ppk ? `${auth}, PPK` : auth, childless, ike, esp, more].join(', '))
   }
 
   /** @throws Error that says what is broken */
@@ -158,10 +160,24 @@ export class Life {
 
   /** To an address where it never was. Its name points there some time later. */
   move(host: SimHost, knownAfterMs: number): void {
-    const network = (host === this.pair.left ? LEFT : RIGHT).replace(/\d+$/, '')
     this.#moves += 1
-    host.moveTo(`${network}${this.#moves}`)
+    host.moveTo(`${this.#networkOf(host)}${this.#moves}`)
     this.later(knownAfterMs, `${host.name} is found at ${host.address}`, () => this.#publish(host))
+  }
+
+  /** As `move`, but the host's kernel tells of it soon. With a second uplink the first one fails, and that one takes over. */
+  roam(host: SimHost, knownAfterMs: number): void {
+    const [, second] = host.addresses
+    if (second === undefined) this.move(host, knownAfterMs)
+    else host.moveTo(second)
+    this.later(this.below(200), `${host.name} knows that it is at ${host.address}`, () => host.lookAround(this.now))
+    if (second !== undefined) this.later(knownAfterMs, `${host.name} is found at ${second}`, () => this.#publish(host))
+  }
+
+  addUplink(host: SimHost): void {
+    this.#moves += 1
+    host.addAddress(`${this.#networkOf(host)}${this.#moves}`)
+    host.lookAround(this.now)
   }
 
   // The phases of a round.
@@ -299,6 +315,10 @@ export class Life {
     const other = this.otherThan(host)
     if (!this.#canCall(other) || other.isDown) return
     other.endpoint.setPeerRemote(host.name, { family: 4, address: host.address, port: 500 }, this.now)
+  }
+
+  #networkOf(host: SimHost): string {
+    return (host === this.pair.left ? LEFT : RIGHT).replace(/\d+$/, '')
   }
 
   #describe(host: SimHost): string {

@@ -1,6 +1,7 @@
 /** What a seed decides before a life begins: how the two authenticate, what they offer, and what lies between them. */
 import type { PeerConfig } from '../../src/ike/api.ts'
 import { parseIkeProposal } from '../../src/sa/proposal.ts'
+import { utf8 } from '../../src/wire/bytes.ts'
 import { type NetBehaviour, PERFECT } from './net.ts'
 import { type PairOptions, peer, selector } from './pair.ts'
 import type { SeededRng } from './seeded-rng.ts'
@@ -48,6 +49,14 @@ function netsOf(self: 'left' | 'right', other: string, esp: string): PeerConfig[
   return peer(self, other, '', { esp: [esp] }).tunnels.map((tunnel) => ({ ...tunnel, localSelectors, remoteSelectors }))
 }
 
+const CHILDLESS: Weighted<NonNullable<PeerConfig['childless']>> = [
+  ['allow', 6],
+  ['prefer', 3],
+  ['never', 1],
+]
+/** Both have it, or neither: with a required one that only one has, there would be no life. */
+const PPK = { id: utf8('sim-2026'), secret: utf8('a secret that no quantum computer finds') }
+
 export function drawScenario(seed: number, dice: SeededRng): Scenario {
   const nat = dice.chance(0.3)
   const esp = draw(dice, ESP)
@@ -55,9 +64,15 @@ export function drawScenario(seed: number, dice: SeededRng): Scenario {
   // A responder of another taste asks for another key exchange (INVALID_KE_PAYLOAD).
   const taste = dice.chance(0.5) ? ike : [...ike].reverse()
   const isSplit = dice.chance(0.12)
-  // By either side: who called authenticates anew, who was called says when.
-  const reauthMs = (): number => (dice.chance(0.1) ? 70_000 + dice.next() * 200_000 : 0)
-  const split = isSplit ? { splitTunnels: true } : {}
+  const hasPpk = dice.chance(0.2)
+  const extensions = (): Partial<PeerConfig> => ({
+    childless: draw(dice, CHILDLESS),
+    ...(hasPpk && { ppk: { ...PPK, required: dice.chance(0.5) } }),
+    // By either side: who called authenticates anew, who was called says when.
+    reauthMs: dice.chance(0.1) ? 70_000 + dice.next() * 200_000 : 0,
+    ...(isSplit && { splitTunnels: true }),
+  })
+  const left = extensions()
   return {
     pairs: isSplit ? LOCAL_NETS.length : 1,
     natLifetimeMs: 30_000 + dice.next() * 90_000,
@@ -69,10 +84,9 @@ export function drawScenario(seed: number, dice: SeededRng): Scenario {
       ike,
       esp: [esp],
       livenessMs: dice.chance(0.5) ? 5_000 : 30_000,
-      left: { reauthMs: reauthMs(), ...split, ...(isSplit ? { tunnels: netsOf('left', 'right', esp) } : {}) },
+      left: { ...left, ...(isSplit ? { tunnels: netsOf('left', 'right', esp) } : {}), mobike: dice.chance(0.8) },
       right: {
-        reauthMs: reauthMs(),
-        ...split,
+        ...extensions(),
         ...(isSplit ? { tunnels: netsOf('right', 'left', esp) } : {}),
         ikeProposals: taste.map((words) => parseIkeProposal(words)),
         ...(nat ? { remote: undefined } : {}),

@@ -1,4 +1,5 @@
 /** Child SAs out of a negotiation (RFC 7296 §2.9, §2.17): narrowing on our side, keys, and the value for the datapath. */
+
 import { childKeys } from '../../crypto/keymat.ts'
 import { encr, integ } from '../../crypto/registry.ts'
 import type { EncrAlgorithm, IntegAlgorithm } from '../../crypto/types.ts'
@@ -15,6 +16,7 @@ import { failures } from '../describe.ts'
 import type { Role } from '../gate.ts'
 import type { IkeSa, LiveChild } from '../ike-sa.ts'
 import { lifetimeFrom } from '../lifetime.ts'
+import { espPathOf } from '../paths.ts'
 import { find } from '../payloads.ts'
 import type { Portion } from '../portions.ts'
 import type { Protection } from '../protect.ts'
@@ -94,11 +96,11 @@ export function answerChild(
   return { kind: 'refused', notifyType: NOTIFY.NO_PROPOSAL_CHOSEN, failure }
 }
 
-/** What makes the keys of a Child SA besides SK_d: nonces of its exchange, and g^ir when it had a key exchange. */
+/** What makes the keys of a Child SA besides SK_d: nonces of its exchange, and SK(0) to SK(n) when it had key exchanges. */
 export interface ChildSecrets {
   readonly nonceI: Uint8Array
   readonly nonceR: Uint8Array
-  readonly sharedSecret?: Uint8Array
+  readonly secrets?: readonly Uint8Array[]
 }
 
 /** KEYMAT and the install event. The Child SA lives from here on; `exchangeRole` is who sent the request that made it. */
@@ -114,13 +116,15 @@ export function installChild(
   carries: 'now' | 'later' = 'now',
 ): LiveChild {
   const suite = espSuite(selected.transforms)
+  const [sharedSecret, ...additional] = secrets.secrets ?? []
   const keys = childKeys(
     protection.suite.prf,
     protection.keys.skD,
     secrets.nonceI,
     secrets.nonceR,
     algorithms(suite),
-    secrets.sharedSecret,
+    sharedSecret,
+    additional,
   )
   const isInitiator = spis.exchangeRole === 'initiator'
   const child: ChildSa = {
@@ -135,18 +139,19 @@ export function installChild(
     inboundKeys: isInitiator ? keys.responderToInitiator : keys.initiatorToResponder,
     localSelectors: selectors.local,
     remoteSelectors: selectors.remote,
-    path: sa.path,
+    path: espPathOf(sa),
     replayWindow: tunnel.replayWindow,
   }
   core.options.keyLog?.esp(child)
-  core.emit({ kind: 'install-child-sa', sa: child, carries })
+  const words = formatSuite(selected.transforms)
+  core.emit({ kind: 'install-child-sa', sa: child, carries, suite: words })
   const lifetime = lifetimeFrom(tunnel.rekey?.ms, now, core.env.rng)
   const { id, inboundSpi, outboundSpi, localSelectors, remoteSelectors } = child
   const known = { id, tunnel: tunnel.name, inboundSpi, outboundSpi, localSelectors, remoteSelectors }
   return {
     sa: known,
     config: tunnel,
-    suite: formatSuite(selected.transforms),
+    suite: words,
     installedAt: now,
     exchangeRole: spis.exchangeRole,
     phase: 'live',

@@ -7,7 +7,7 @@ import { armLifetime } from '../ageing.ts'
 import { inheritTrust } from '../auth-lifetime.ts'
 import { LINGER_MS, RECONNECT_FIRST_MS, SHORT_LIFE_MS, TUNNEL_RETRY_MS } from '../constants.ts'
 import type { Core } from '../core.ts'
-import type { IkeSa, LiveChild } from '../ike-sa.ts'
+import type { IkeSa, LiveChild, Wish } from '../ike-sa.ts'
 import { isDivisible, type Portion, portionsNamed, portionsOf } from '../portions.ts'
 import { schedule } from '../tasks.ts'
 import { isSameWay, removeChild } from './child.ts'
@@ -71,15 +71,35 @@ export function keepTunnelUp(core: Core, sa: IkeSa, gone: LiveChild, now: Instan
 }
 
 /**
- * The initiator of the IKE SA makes all tunnels of the peer that are to be up; IKE_AUTH made the first.
+ * The initiator of the IKE SA makes all tunnels of the peer that are to be up, and those that it was begun for; IKE_AUTH
+ * made the first, unless it was childless.
  * @param refused one that was refused just now: later again
  */
 export function makeFurtherTunnels(core: Core, sa: IkeSa, now: Instant, refused?: Portion): void {
-  const { peer } = sa
+  const { peer, calledFor } = sa
   if (peer === undefined || sa.role !== 'initiator') return
+  for (const portion of peer.tunnels.flatMap((tunnel) => portionsOf(sa, peer, tunnel))) {
+    if (isServed(sa, portion)) continue
+    if (isWanted(core, sa, portion)) askFor(core, sa, portion, now, portion === refused ? TUNNEL_RETRY_MS : 0)
+    else if (portion !== refused && calledFor.some((wish) => isMeant(portion, wish))) askFor(core, sa, portion, now)
+  }
+}
+
+const isMeant = ({ name, pair }: Portion, wish: Wish): boolean =>
+  name === wish.tunnel && (pair === undefined || wish.pair === undefined || pair === wish.pair)
+
+/** On an IKE SA that has no Child SA because it began without: what is to be up, whichever side began it. */
+export function makeMissingTunnels(core: Core, sa: IkeSa, now: Instant, delayMs: number): void {
+  const { peer } = sa
+  if (peer === undefined || !sa.beganChildless || sa.hasChildren) return
   for (const portion of peer.tunnels.flatMap((tunnel) => portionsOf(sa, peer, tunnel)))
-    if (isWanted(core, sa, portion) && !isServed(sa, portion))
-      askFor(core, sa, portion, now, portion === refused ? TUNNEL_RETRY_MS : 0)
+    if (isWanted(core, sa, portion)) askFor(core, sa, portion, now, delayMs)
+}
+
+/** Established without a Child SA, and content with it. */
+export function isBare(sa: IkeSa): boolean {
+  if (sa.state.name !== 'established' || !sa.beganChildless || sa.hasChildren) return false
+  return sa.creation === undefined && !sa.tasks.some(({ goal }) => goal.kind === 'create-child')
 }
 
 /** A further Child SA is to be made. */
@@ -153,6 +173,8 @@ export function inherit(core: Core, from: IkeSa, to: IkeSa, now: Instant): void 
   from.lingering.clear()
   to.tasks.push(...from.tasks.filter(({ goal }) => goal.kind !== 'rekey-ike'))
   from.tasks.length = 0
+  // It is not content without Child SAs, it has handed them over.
+  from.beganChildless = false
   for (const child of childrenOf(to).values()) {
     if (child.phase !== 'deleting' && child.phase !== 'rekeying') continue
     child.phase = child.replacedBy === undefined ? 'live' : 'replaced'

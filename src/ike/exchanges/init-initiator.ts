@@ -6,12 +6,13 @@
  */
 import { ke } from '../../crypto/registry.ts'
 import type { Instant } from '../../env.ts'
-import { checkSelection, toWireProposals, transformOf } from '../../sa/negotiate.ts'
+import { additionalMethods, checkSelection, toWireProposals, transformOf } from '../../sa/negotiate.ts'
 import { bytesEqual } from '../../wire/bytes.ts'
 import { NOTIFY, PROTOCOL, TRANSFORM_TYPE } from '../../wire/iana.ts'
 import type { IkeMessage, Payload } from '../../wire/ike-types.ts'
 import { checkPayloads } from '../../wire/payload-rules.ts'
 import type { Datagram, Failure, PeerConfig } from '../api.ts'
+import { ppkName } from '../auth/ppk.ts'
 import { INIT_ERROR_GRACE_MS, INIT_RETRIES, JOB_LIFE_MS, NONCE_LENGTH } from '../constants.ts'
 import type { Core } from '../core.ts'
 import { failures } from '../describe.ts'
@@ -19,15 +20,18 @@ import type { IkeSa, InitAttempt } from '../ike-sa.ts'
 import { sendInitRequest } from '../messaging.ts'
 import { detectNat } from '../nat-detection.ts'
 import { asksForRawKey, errorNotify, find, notification, notify, peerSignatureHashes } from '../payloads.ts'
-import { beginAuth } from './auth-initiator.ts'
 import {
   commonNotifies,
   fragmentationNotify,
+  intermediateNotify,
   makeProtection,
   NATT_PORT,
   resolveSuite,
+  speaksIntermediate,
   takesFragments,
 } from './ike-sa-init.ts'
+import { firstStep } from './intermediate.ts'
+import { beginStep } from './intermediate-initiator.ts'
 
 /** Begins with the first key exchange that we prefer. */
 export function beginInit(core: Core, sa: IkeSa, peer: PeerConfig, now: Instant): void {
@@ -60,6 +64,12 @@ function sendAttempt(core: Core, sa: IkeSa, attempt: InitAttempt, publicKey: Uin
     { type: 'Nonce', data: nonceI },
     ...commonNotifies(sa),
     ...(peer.fragmentation === false ? [] : [fragmentationNotify()]),
+    ...(peer.ppk ? [notify(NOTIFY.USE_PPK)] : []),
+    // The RFC has only the responder say it; who says it first leaves room for an answer that must not be longer.
+    ...(peer.childless === 'prefer' ? [notify(NOTIFY.CHILDLESS_IKEV2_SUPPORTED)] : []),
+    ...(peer.ikeProposals.some(({ transforms }) => additionalMethods(transforms).length > 0)
+      ? [intermediateNotify()]
+      : []),
   ])
 }
 
@@ -159,11 +169,19 @@ function accept(core: Core, sa: IkeSa, message: IkeMessage, datagram: Datagram, 
     )
   }
   const method = transformOf(selected.transforms, TRANSFORM_TYPE.KE)?.id
-  if (method !== attempt.method || keR.method !== method || keR.data.length !== suite.ke.publicLength) {
+  if (method !== attempt.method || keR.method !== method || keR.data.length !== suite.ke.responseLength) {
     return takeHint(
       core,
       sa,
       failures.invalidMessage(`peer ${peer.name}`, 'its KE payload does not fit its proposal'),
+      now,
+    )
+  }
+  if (suite.additional.length > 0 && !speaksIntermediate(message.payloads)) {
+    return takeHint(
+      core,
+      sa,
+      failures.invalidMessage(`peer ${peer.name}`, 'it chose an additional key exchange without IKE_INTERMEDIATE'),
       now,
     )
   }
@@ -177,6 +195,11 @@ function accept(core: Core, sa: IkeSa, message: IkeMessage, datagram: Datagram, 
       now,
     )
   }
+  const usesPpk = peer.ppk !== undefined && notification(message.payloads, NOTIFY.USE_PPK) !== undefined
+  if (peer.ppk?.required && !usesPpk) {
+    const detail = `it does not use post-quantum pre-shared keys; "${ppkName(peer.ppk)}" is required`
+    return takeHint(core, sa, failures.ppkRefused(peer, detail), now)
+  }
 
   core.timers.stop(sa.id, 'retransmit')
   core.timers.stop(sa.id, 'closeGrace')
@@ -187,7 +210,7 @@ function accept(core: Core, sa: IkeSa, message: IkeMessage, datagram: Datagram, 
   sa.path = floatPath(path, core.options.ports)
   sa.state = { name: 'init-computing', peer }
   core.timers.set(sa.id, 'halfOpenExpiry', now + JOB_LIFE_MS)
-  const job = { kind: 'ke-shared', method, privateKey: attempt.privateKey, peerPublic: keR.data } as const
+  const job = { kind: 'ke-finish', method, privateKey: attempt.privateKey, response: keR.data } as const
   core.jobs.run(job, now, (sharedSecret, at) => {
     attempt.privateKey.fill(0)
     if (sa.state.name !== 'init-computing') return
@@ -197,8 +220,18 @@ function accept(core: Core, sa: IkeSa, message: IkeMessage, datagram: Datagram, 
     const protection = makeProtection(core, sa, suite, { nonceI, nonceR }, sharedSecret)
     const peerHashes = peerSignatureHashes(message.payloads)
     const rawKeyRequested = asksForRawKey(message.payloads)
-    const handshake = { nonceI, nonceR, initRequest: request, initResponse: message.raw, peerHashes, rawKeyRequested }
-    beginAuth(core, sa, peer, protection, handshake, at)
+    const allowsChildless = notification(message.payloads, NOTIFY.CHILDLESS_IKEV2_SUPPORTED) !== undefined
+    const handshake = {
+      nonceI,
+      nonceR,
+      initRequest: request,
+      initResponse: message.raw,
+      peerHashes,
+      rawKeyRequested,
+      usesPpk,
+      allowsChildless,
+    }
+    beginStep(core, sa, peer, firstStep(protection, handshake), at)
   })
 }
 

@@ -7,15 +7,16 @@ import type { Core } from '../core.ts'
 import type { IkeSa } from '../ike-sa.ts'
 import { sendRequest } from '../messaging.ts'
 import { portionsNamed } from '../portions.ts'
-import { armTasks, type TaskGoal, takeTask } from '../tasks.ts'
+import { armTasks, hasWay, type TaskGoal, takeTask } from '../tasks.ts'
 import { spiOctets } from './child.ts'
 import { beginChild } from './child-initiator.ts'
 import { askFor, childrenOf, useChild } from './children.ts'
+import { beginAnnouncement, beginPathCheck, beginUpdate } from './mobike.ts'
 import { beginIkeRekey } from './rekey-ike.ts'
 
 export function runTasks(core: Core, sa: IkeSa, now: Instant): void {
-  while (sa.state.name === 'established' && !sa.isBusy) {
-    const goal = takeTask(sa, now, (candidate) => isKnown(core, sa, candidate, now))
+  while (sa.state.name === 'established' && sa.hasFreeWindow) {
+    const goal = takeTask(sa, now, (candidate) => hasWay(sa, candidate) && isKnown(core, sa, candidate, now))
     if (goal === undefined) break
     begin(core, sa, goal, now)
   }
@@ -66,7 +67,13 @@ function begin(core: Core, sa: IkeSa, goal: TaskGoal, now: Instant): void {
       return
     }
     case 'auth-lifetime':
-      sendLifetime(core, sa, now)
+      return sendLifetime(core, sa, now)
+    case 'update-addresses':
+      return beginUpdate(core, sa, now)
+    case 'check-path':
+      return beginPathCheck(core, sa, now)
+    case 'announce-addresses':
+      beginAnnouncement(core, sa, now)
   }
 }
 

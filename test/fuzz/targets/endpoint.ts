@@ -29,14 +29,15 @@ const SUITES = ['aes128gcm16-prfsha256-x25519', 'aes128-sha256-x25519'] as const
 const ALL = Object.values(EXCHANGE_TYPE)
 const MUTED: readonly (readonly number[])[] = [ALL, [EXCHANGE_TYPE.IKE_AUTH], [], [EXCHANGE_TYPE.INFORMATIONAL]]
 
-interface Stage {
+export interface Stage {
   readonly pair: Pair
   readonly ring: KeyRing
   /** What the honest peer sent, whether it arrived or not. */
   readonly said: readonly Datagram[]
 }
 
-function setUp(victimBegins: boolean, setting: number): Stage {
+/** @param setting bits 0–1: where the victim stands (MUTED), 2: suite, 3: whether the peer goes on playing its part */
+export function setUp(victimBegins: boolean, setting: number): Stage {
   const ring = new KeyRing()
   const said: Datagram[] = []
   const muted = MUTED[setting & 3] ?? ALL
@@ -66,7 +67,7 @@ function datagramOf(tape: Tape, data: Uint8Array): Datagram {
 }
 
 /** A header for one of the IKE SAs that have keys; undefined while there is none. */
-function headerOf(tape: Tape, ring: KeyRing, victimBegins: boolean): IkeHeader | undefined {
+export function headerOf(tape: Tape, ring: KeyRing, victimBegins: boolean): IkeHeader | undefined {
   const how = tape.u8()
   const entry = how & 4 ? ring.entries[0] : ring.entries.at(-1)
   const exchangeType = 34 + (tape.u8() % 6)

@@ -36,6 +36,12 @@ export interface StrongswanConnection {
   /** Further settings of the connection and of charon, such as `reauth_time = 10s`. */
   readonly settings?: readonly string[]
   readonly charon?: readonly string[]
+  /** Default false. */
+  readonly mobike?: boolean
+  /** RFC 8784. Without a secret it knows the id alone. */
+  readonly ppk?: { readonly id: string; readonly secret?: string; readonly required: boolean }
+  /** RFC 6023. */
+  readonly childless?: 'allow' | 'force' | 'never'
 }
 
 export class StrongswanHost {
@@ -83,6 +89,12 @@ export class StrongswanHost {
   /** Initiates the child. @returns swanctl's exit code and what it printed */
   async initiate(timeoutSeconds = 10): Promise<{ code: number; output: string }> {
     const result = await this.#swanctl('--initiate', '--child', 'net', '--timeout', String(timeoutSeconds))
+    return { code: result.code, output: result.stdout + result.stderr }
+  }
+
+  /** Initiates the IKE SA without any child (RFC 6023). @returns as `initiate` */
+  async initiateBare(timeoutSeconds = 10): Promise<{ code: number; output: string }> {
+    const result = await this.#swanctl('--initiate', '--ike', 'lab', '--timeout', String(timeoutSeconds))
     return { code: result.code, output: result.stdout + result.stderr }
   }
 
@@ -153,26 +165,29 @@ swanctl { load = pem pkcs1 pkcs8 pubkey x509 openssl random }
 function swanctlConf(c: StrongswanConnection): string {
   const auth = (name: 'own' | 'peer') =>
     c.auth.kind === 'psk' ? 'auth = psk' : `auth = pubkey\n      pubkeys = ${name}.pem`
-  const secrets =
+  const ppk = c.ppk?.secret
+    ? `ppk-lab {
+    id = ${c.ppk.id}
+    secret = "${c.ppk.secret}"
+  }`
+    : ''
+  const psk =
     c.auth.kind === 'psk'
-      ? `secrets {
-  ike-lab {
+      ? `ike-lab {
     id-1 = ${c.local.id}
     id-2 = ${c.remote.id}
     secret = "${c.auth.secret}"
-  }
-}
-`
+  }`
       : ''
   return `connections {
   lab {
     version = 2
     encap = yes
-    mobike = no
+    mobike = ${c.mobike === true ? 'yes' : 'no'}
     local_addrs = ${c.local.address}
     remote_addrs = ${c.remote.address}
     proposals = ${c.ike}
-    ${c.settings?.join('\n    ') ?? ''}
+${c.ppk ? `    ppk_id = ${c.ppk.id}\n    ppk_required = ${c.ppk.required ? 'yes' : 'no'}\n` : ''}${c.childless ? `    childless = ${c.childless}\n` : ''}    ${c.settings?.join('\n    ') ?? ''}
     local {
       id = ${c.local.id}
       ${auth('own')}
@@ -191,5 +206,9 @@ function swanctlConf(c: StrongswanConnection): string {
     }
   }
 }
-${secrets}`
+secrets {
+  ${psk}
+  ${ppk}
+}
+`
 }

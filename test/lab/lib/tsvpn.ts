@@ -29,9 +29,11 @@ export interface TsvpnSetup {
   readonly esp?: string
   readonly interfaceName?: string
   readonly liveness?: string
-  /** Further keys of the peer's `ike`, and of the peer. */
+  readonly mobike?: boolean
+  /** Further keys of the peer's `ike`. */
   readonly ikeOptions?: Readonly<Record<string, unknown>>
-  readonly peerOptions?: Readonly<Record<string, unknown>>
+  /** Merged over the peer. */
+  readonly peer?: Readonly<Record<string, unknown>>
   readonly extra?: Readonly<Record<string, unknown>>
 }
 
@@ -89,8 +91,8 @@ export class TsvpnHost {
           address: setup.peerAddress,
           id: setup.peerId,
           ...(auth.kind === 'psk' ? { psk: { file: 'net.psk' } } : { publicKey: { file: 'peer.pub' } }),
-          ...setup.peerOptions,
           ike: {
+            ...(setup.mobike !== undefined ? { mobike: setup.mobike } : {}),
             ...(setup.ike ? { proposals: [setup.ike] } : {}),
             ...(setup.liveness ? { liveness: setup.liveness } : {}),
             ...setup.ikeOptions,
@@ -103,6 +105,7 @@ export class TsvpnHost {
               ...(setup.esp ? { esp: { proposals: [setup.esp] } } : {}),
             },
           },
+          ...setup.peer,
         },
       },
       ...setup.extra,
