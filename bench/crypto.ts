@@ -88,9 +88,13 @@ for (const a of allInteg()) {
   measure(a.name, `mac ${INTEG_OCTETS}`, a.provider, () => a.compute(key, data))
 }
 for (const a of allKe()) {
-  const [own, peer] = [a.generatePrivate(rng), a.publicFrom(a.generatePrivate(rng))]
+  const own = a.generatePrivate(rng)
+  const request = a.publicFrom(own)
+  const drawn = a.drawResponse(rng)
+  const response = a.respond(drawn, request)?.data ?? request
   measure(a.name, 'public', a.provider, () => a.publicFrom(own))
-  measure(a.name, 'shared', a.provider, () => a.sharedSecret(own, peer))
+  measure(a.name, 'respond', a.provider, () => a.respond(drawn, request))
+  measure(a.name, 'finish', a.provider, () => a.finish(own, response))
 }
 const bitsOf = (kind: KeyKind) => (kind === 'rsa' ? [2048, 3072, 4096] : [0])
 for (const scheme of signatureSchemes) {
@@ -115,7 +119,9 @@ const { cpu, cores, kernel, node, openssl } = describeMachine()
 console.log(`µs per operation, median of ${SAMPLES}; Node ${node}, OpenSSL ${openssl}, ${cpu}`)
 const by = (algorithm: string, operation: string, provider: string) =>
   rows.find((r) => r.algorithm === algorithm && r.operation === operation && r.provider === provider)?.microseconds
-for (const { algorithm, operation } of rows.filter((r) => r.provider === 'node')) {
+for (const { algorithm, operation } of rows.filter(
+  (r) => r.provider === 'node' || !by(r.algorithm, r.operation, 'node'),
+)) {
   const figure = (provider: string) => String(by(algorithm, operation, provider) ?? '-').padStart(9)
   console.log(`${algorithm.padEnd(34)} ${operation.padEnd(9)} node${figure('node')}   noble${figure('noble')}`)
 }

@@ -8,6 +8,7 @@ import type { Rng } from '../env.ts'
 import { KE } from '../wire/iana.ts'
 import { compareUnsigned, concat, expectLength, hex, isAllZero } from './bytes.ts'
 import type { Registered } from './entry.ts'
+import { keyExchangeOf } from './ke-diffie-hellman.ts'
 import { type KeVector, keSelfTest } from './ke-vector.ts'
 import type { KeAlgorithm, ProviderName } from './types.ts'
 
@@ -101,7 +102,7 @@ function drawScalar({ length, order, name }: Curve, rng: Rng): Uint8Array {
 
 function entry(curve: Curve, provider: ProviderName, slow: boolean, primitive: Primitive): KeAlgorithm {
   const { id, name, length } = curve
-  return {
+  return keyExchangeOf({
     id,
     name,
     provider,
@@ -123,7 +124,7 @@ function entry(curve: Curve, provider: ProviderName, slow: boolean, primitive: P
         return undefined
       }
     },
-  }
+  })
 }
 
 function both(curve: Curve, nodeIsSlow: boolean, vector: KeVector): Registered<KeAlgorithm>[] {

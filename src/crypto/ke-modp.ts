@@ -7,6 +7,7 @@ import { KE } from '../wire/iana.ts'
 import { compareUnsigned, concat, expectLength, isAllZero } from './bytes.ts'
 import { bitString, integer, octetString, oid, sequence } from './der.ts'
 import type { Registered } from './entry.ts'
+import { keyExchangeOf } from './ke-diffie-hellman.ts'
 import { privateFromDer, publicFromDer } from './key-object.ts'
 import type { KeAlgorithm } from './types.ts'
 
@@ -52,7 +53,7 @@ function modpEntry(id: number, bits: number, group: string, privateLength: numbe
     const aboveOne = !isAllZero(y.subarray(0, -1)) || (y[length - 1] ?? 0) > 1
     return aboveOne && compareUnsigned(y, parameters().pMinus1) < 0
   }
-  return {
+  return keyExchangeOf({
     id,
     name,
     provider: 'node',
@@ -72,7 +73,7 @@ function modpEntry(id: number, bits: number, group: string, privateLength: numbe
         return undefined
       }
     },
-  }
+  })
 }
 
 /**
@@ -82,7 +83,7 @@ function modpEntry(id: number, bits: number, group: string, privateLength: numbe
 function modp(algorithm: KeAlgorithm, answer: string): Registered<KeAlgorithm>[] {
   const selfTest = (a: KeAlgorithm) => {
     const privateKey = Uint8Array.from({ length: a.generatePrivate(zeros).length }, (_, i) => i + 1)
-    const secret = a.sharedSecret(privateKey, leftPad(Uint8Array.of(4), a.publicLength))
+    const secret = a.finish(privateKey, leftPad(Uint8Array.of(4), a.requestLength))
     if (secret === undefined) return false
     return createHash('sha256').update(a.publicFrom(privateKey)).update(secret).digest('hex') === answer
   }

@@ -8,6 +8,7 @@ import { x25519 } from '@noble/curves/ed25519.js'
 import { KE } from '../wire/iana.ts'
 import { expectLength, isAllZero } from './bytes.ts'
 import type { Registered } from './entry.ts'
+import { keyExchangeOf } from './ke-diffie-hellman.ts'
 import { type KeVector, keSelfTest } from './ke-vector.ts'
 import type { KeAlgorithm, ProviderName } from './types.ts'
 
@@ -68,7 +69,7 @@ function noblePrimitive({ noble }: Curve): Primitive {
 
 function entry(curve: Curve, provider: ProviderName, slow: boolean, primitive: Primitive): KeAlgorithm {
   const { id, name, length } = curve
-  return {
+  return keyExchangeOf({
     id,
     name,
     provider,
@@ -92,7 +93,7 @@ function entry(curve: Curve, provider: ProviderName, slow: boolean, primitive: P
         return undefined
       }
     },
-  }
+  })
 }
 
 function both(curve: Curve, nodeIsSlow: boolean, vector: KeVector): Registered<KeAlgorithm>[] {

@@ -1,4 +1,4 @@
-/** The known answer of a key exchange entry: one key pair, one peer, the secret that they share. */
+/** The known answer of a Diffie-Hellman entry: one key pair, one peer, the secret that they share. */
 import { hex, toHex } from './bytes.ts'
 import type { KeAlgorithm } from './types.ts'
 
@@ -13,7 +13,7 @@ export interface KeVector {
 export function keSelfTest(v: KeVector): (algorithm: KeAlgorithm) => boolean {
   return (a) => {
     const privateKey = hex(v.privateKey)
-    const secret = a.sharedSecret(privateKey, hex(v.peerPublic))
+    const secret = a.finish(privateKey, hex(v.peerPublic))
     return toHex(a.publicFrom(privateKey)) === v.publicKey && secret !== undefined && toHex(secret) === v.secret
   }
 }

@@ -1,7 +1,6 @@
 /**
  * Key derivation of IKEv2, each formula as RFC 7296 writes it. Inputs are octets that were checked elsewhere; nothing is
- * logged, nothing is kept. Post-quantum pre-shared keys are mixed in as RFC 8784 says; resumption and additional key
- * exchanges (RFC 5723, 9370) are not here.
+ * logged, nothing is kept. Post-quantum pre-shared keys are mixed in as RFC 8784 says; resumption (RFC 5723) is not here.
  */
 import { concat, wipe } from './bytes.ts'
 import type { EncrAlgorithm, IntegAlgorithm, PrfAlgorithm } from './types.ts'
@@ -89,8 +88,12 @@ export function skeyseed(
 
 /**
  * SKEYSEED = prf(SK_d (old), g^ir (new) | Ni | Nr)      (§2.18)
+ * SKEYSEED = prf(SK_d, SK(0) | Ni | Nr | SK(1) | ... SK(n))      (RFC 9370 §2.2.4)
+ *
+ * Step n of an IKE SA's beginning is the first formula, too: SKEYSEED(n) = prf(SK_d(n-1), SK(n) | Ni | Nr) (RFC 9370 §2.2.2).
  *
  * @param oldPrf the PRF of the old IKE SA; everything after this formula uses the new one's
+ * @param additional SK(1) to SK(n), of IKE_FOLLOWUP_KE
  */
 export function skeyseedForRekey(
   oldPrf: PrfAlgorithm,
@@ -98,8 +101,9 @@ export function skeyseedForRekey(
   sharedSecret: Uint8Array,
   nonceI: Uint8Array,
   nonceR: Uint8Array,
+  additional: readonly Uint8Array[] = [],
 ): Uint8Array {
-  return oldPrf.compute(oldSkD, sharedSecret, nonceI, nonceR)
+  return oldPrf.compute(oldSkD, sharedSecret, nonceI, nonceR, ...additional)
 }
 
 /**
@@ -158,11 +162,13 @@ export function mixPpk(prf: PrfAlgorithm, ppk: Uint8Array, keys: PpkKeys): PpkKe
 /**
  * KEYMAT = prf+(SK_d, Ni | Nr)                    (§2.17)
  * KEYMAT = prf+(SK_d, g^ir (new) | Ni | Nr)       with a key exchange of its own
+ * KEYMAT = prf+(SK_d, SK(0) | Ni | Nr | SK(1) | ... SK(n))      (RFC 9370 §2.2.4)
  *
  * Keys from initiator to responder first; in each direction encryption before integrity.
  *
  * @param nonceI, nonceR of the exchange that creates the Child SA: IKE_SA_INIT's for the first one
  * @param sharedSecret g^ir of that exchange, or undefined
+ * @param additional SK(1) to SK(n), of IKE_FOLLOWUP_KE
  */
 export function childKeys(
   prf: PrfAlgorithm,
@@ -171,13 +177,14 @@ export function childKeys(
   nonceR: Uint8Array,
   suite: { readonly encr: EncrAlgorithm; readonly integ: IntegAlgorithm | undefined },
   sharedSecret?: Uint8Array,
+  additional: readonly Uint8Array[] = [],
 ): ChildKeys {
   const encrLength = suite.encr.keyLength + suite.encr.saltLength
   const integLength = suite.integ?.keyLength ?? 0
   const keymat = prfPlus(
     prf,
     skD,
-    concat(sharedSecret ?? new Uint8Array(0), nonceI, nonceR),
+    concat(sharedSecret ?? new Uint8Array(0), nonceI, nonceR, ...additional),
     2 * (encrLength + integLength),
   )
   const take = taker(keymat)
@@ -190,11 +197,12 @@ export function childKeys(
 }
 
 /**
- * InitiatorSignedOctets = RealMessage1 | NonceRData | MACedIDForI      (§2.15)
+ * InitiatorSignedOctets = RealMessage1 | NonceRData | MACedIDForI [| IntAuth]      (§2.15, RFC 9242 §3.3.2)
  *   MACedIDForI = prf(SK_pi, RestOfInitIDPayload)
  *
  * @param realMessage1 the IKE_SA_INIT request as it went over the wire, without non-ESP marker; the last one, after COOKIE
  * @param restOfInitIdPayload body of IDi: type, three reserved octets as sent, data
+ * @param intAuth what IKE_INTERMEDIATE left behind; empty when there was none
  */
 export function initiatorSignedOctets(
   prf: PrfAlgorithm,
@@ -202,12 +210,13 @@ export function initiatorSignedOctets(
   nonceR: Uint8Array,
   skPi: Uint8Array,
   restOfInitIdPayload: Uint8Array,
+  intAuth: Uint8Array = new Uint8Array(0),
 ): Uint8Array {
-  return concat(realMessage1, nonceR, prf.compute(skPi, restOfInitIdPayload))
+  return concat(realMessage1, nonceR, prf.compute(skPi, restOfInitIdPayload), intAuth)
 }
 
 /**
- * ResponderSignedOctets = RealMessage2 | NonceIData | MACedIDForR      (§2.15)
+ * ResponderSignedOctets = RealMessage2 | NonceIData | MACedIDForR [| IntAuth]      (§2.15, RFC 9242 §3.3.2)
  *   MACedIDForR = prf(SK_pr, RestOfRespIDPayload)
  */
 export function responderSignedOctets(
@@ -216,8 +225,9 @@ export function responderSignedOctets(
   nonceI: Uint8Array,
   skPr: Uint8Array,
   restOfRespIdPayload: Uint8Array,
+  intAuth: Uint8Array = new Uint8Array(0),
 ): Uint8Array {
-  return concat(realMessage2, nonceI, prf.compute(skPr, restOfRespIdPayload))
+  return concat(realMessage2, nonceI, prf.compute(skPr, restOfRespIdPayload), intAuth)
 }
 
 /** 17 ASCII octets, no terminator (§2.15). */

@@ -5,7 +5,7 @@
  */
 import { ENCR_PROVIDER, encrEntries } from './encr.ts'
 import { EntryTable } from './entry.ts'
-import { KE_PROVIDER, keEntries } from './ke.ts'
+import { keEntries, keProvider } from './ke.ts'
 import { integEntries, MAC_PROVIDER, prfEntries } from './mac.ts'
 import type { EncrAlgorithm, IntegAlgorithm, KeAlgorithm, PrfAlgorithm, ProviderName } from './types.ts'
 
@@ -17,7 +17,7 @@ const keTable = new EntryTable<KeAlgorithm>((a) => String(a.id))
 for (const entries of encrEntries) encrTable.add(ENCR_PROVIDER, entries)
 for (const entries of prfEntries) prfTable.add(MAC_PROVIDER, entries)
 for (const entries of integEntries) integTable.add(MAC_PROVIDER, entries)
-for (const entries of keEntries) keTable.add(KE_PROVIDER, entries)
+for (const entries of keEntries) keTable.add(keProvider(entries), entries)
 
 function encrKey(id: number, keyBits: number): string {
   return `${id}:${keyBits}`

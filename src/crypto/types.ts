@@ -57,22 +57,42 @@ export interface IntegAlgorithm {
   compute(key: Uint8Array, ...data: readonly Uint8Array[]): Uint8Array
 }
 
-/** Key exchange method (type 4). Stateless on octets, so that a slow one can be computed in another thread. */
+/** What the responder of a key exchange has when it is done: octets for its KE payload, and the secret. */
+export interface KeAnswer {
+  readonly data: Uint8Array
+  readonly sharedSecret: Uint8Array
+}
+
+/**
+ * Key exchange method (types 4 and 6 to 12): a Diffie-Hellman group or a KEM, in three steps that fit both. The initiator
+ * makes a private key and sends `publicFrom` it; the responder answers with `respond`; the initiator ends with `finish`.
+ * Stateless on octets, so that a slow one can be computed in another thread.
+ */
 export interface KeAlgorithm {
   readonly id: number
   readonly name: string
   readonly provider: ProviderName
-  /** Octets in the KE payload. */
-  readonly publicLength: number
+  /** Octets in the initiator's KE payload: public value, or encapsulation key. */
+  readonly requestLength: number
+  /** Octets in the responder's KE payload: public value, or ciphertext. */
+  readonly responseLength: number
   readonly secretLength: number
   /** Takes more than about 200 µs: belongs to a worker, not to the main thread. */
   readonly slow: boolean
   /** MODP 1024/1536: only where the configuration names them and opts in. */
   readonly optIn: boolean
+  /** The initiator's secret: a scalar, or the seed of a KEM key pair. */
   generatePrivate(rng: Rng): Uint8Array
   publicFrom(privateKey: Uint8Array): Uint8Array
-  /** @returns g^ir, fixed length (RFC 7296 §2.14), or undefined when the peer's value is invalid (range, curve, all-zero) */
-  sharedSecret(privateKey: Uint8Array, peerPublic: Uint8Array): Uint8Array | undefined
+  /** What the responder draws: a scalar of its own, or the message to encapsulate. */
+  drawResponse(rng: Rng): Uint8Array
+  /** @returns undefined when the initiator's value is invalid (length, range, curve, all-zero, modulus) */
+  respond(drawn: Uint8Array, request: Uint8Array): KeAnswer | undefined
+  /**
+   * @returns the secret, of fixed length (RFC 7296 §2.14), or undefined when the responder's value is invalid. A KEM finds a
+   *   wrong ciphertext of the right length not invalid, but gives a secret that nobody else has: then AUTH fails.
+   */
+  finish(privateKey: Uint8Array, response: Uint8Array): Uint8Array | undefined
 }
 
 export type KeyKind = 'ed25519' | 'ed448' | 'rsa' | 'ecdsa-p256' | 'ecdsa-p384' | 'ecdsa-p521'

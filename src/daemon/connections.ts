@@ -90,6 +90,7 @@ export class Connections {
       host,
       families: sockets.families,
       reporter,
+      addresses,
       snapshot: () => this.snapshot(),
       onChange: (found) =>
         this.#driver.input('addresses', (endpoint, time) => endpoint.localAddressesChanged(found, time)),

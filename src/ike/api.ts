@@ -178,6 +178,7 @@ export type TimerName =
   | 'closeGrace'
   | 'task'
   | 'lifetime'
+  | 'followUp'
   | 'linger'
 
 /** What `status` shows of one IKE SA. */

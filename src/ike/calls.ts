@@ -26,9 +26,8 @@ export function connect(
 }
 
 /** Make before break: the other one goes when this one carries its tunnels. */
-export function reauthenticate(core: Core, sas: SaTable, old: IkeSa, now: Instant): void {
-  const { peer } = old
-  if (peer === undefined || sas.ofPeer(peer.name).some(({ supersedes }) => supersedes === old.id)) return
+export function reauthenticate(core: Core, sas: SaTable, old: IkeSa, peer: PeerConfig, now: Instant): void {
+  if (sas.ofPeer(peer.name).some(({ supersedes }) => supersedes === old.id)) return
   const calledFor = [...childrenOf(old).values()].map((child) => child.sa.tunnel)
   call(core, sas, peer, now, { calledFor, supersedes: old.id })
 }

@@ -20,6 +20,8 @@ export const SMALL_PACKET_SIZE = 576
 export const SENDS_BEFORE_SMALLER = 2
 /** All fragments of one message: as much as one datagram may have. An honest peer needs a retransmission or two for them. */
 export const MAX_REASSEMBLED = 16 * 1024
+/** The same for an authenticated peer with additional key exchanges; a stranger's first one is far below the other limit. */
+export const MAX_REASSEMBLED_HYBRID = 64 * 1024
 export const REASSEMBLY_LIFE_MS = 30_000
 
 /**
@@ -80,9 +82,9 @@ export const PEER_FIRST_MS = 1_000
 export const LINGER_MS = 5_000
 /** Volume limits of Child SAs are looked at this often; where there are none, never. */
 export const USAGE_INTERVAL_MS = 1_000
-/** Of two IKE SAs made at once the peer deletes its own; if that Delete is lost, this ends it. */
+/** Of two SAs made at once the peer deletes its own, IKE SA or Child SA; if that Delete is lost, this ends it. */
 export const REDUNDANT_LIFE_MS = 30_000
-/** A peer that has not spoken since our answer has it after this long, or is gone. */
+/** A peer that has neither spoken nor asked again since our answer has it after this long, or is gone. */
 export const CONFIRMED_AFTER_MS = 30_000
 /** Child SAs of one IKE SA, and requests for more within a minute (THREATS §2). */
 export const CHILDREN_PER_SA = 64
@@ -96,6 +98,10 @@ export const MAX_PEER_ADDRESSES = 16
 export const MAX_PATHS = 8
 /** So many sends without an answer, and a request is tried on other paths, too: after 0.5 s and 1 s. */
 export const SENDS_BEFORE_SPREAD = 2
+/** An IKE_FOLLOWUP_KE that is awaited comes within this time (RFC 9370 §2.2.4: 5 to 20 s), or never. */
+export const FOLLOW_UP_LIFE_MS = 20_000
+/** Octets of the link that it must show: only told to an authenticated peer. */
+export const FOLLOW_UP_LINK_LENGTH = 8
 
 /** RFC 3948 §4. */
 export const NAT_KEEPALIVE_MS = 20_000

@@ -1,4 +1,6 @@
 /** Our own CREATE_CHILD_SA request in progress, and who wins when the peer asks for the same at the same time. */
+import type { Instant } from '../env.ts'
+import type { Payload } from '../wire/ike-types.ts'
 import type { TunnelConfig } from './api.ts'
 import type { IkeSa } from './ike-sa.ts'
 
@@ -9,6 +11,14 @@ interface Common {
   readonly privateKey: Uint8Array
   /** INVALID_KE_PAYLOAD answers that were followed. */
   readonly retries: number
+  /** An IKE_FOLLOWUP_KE after our request was answered (RFC 9370 §2.2.4): takes the next answer. */
+  followUp?:
+    | {
+        /** Those of before, and our private key. */
+        readonly secrets: readonly Uint8Array[]
+        readonly onAnswer: (payloads: readonly Payload[], now: Instant) => void
+      }
+    | undefined
 }
 
 export interface ChildCreation extends Common {

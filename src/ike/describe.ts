@@ -122,6 +122,14 @@ export const failures = {
   }),
   replaced: (peer: PeerConfig): Failure => ({ reason: 'replaced', text: `peer ${peer.name} connected anew` }),
   rekeyed: (peer: PeerConfig): Failure => ({ reason: 'replaced', text: `IKE SA with peer ${peer.name} was rekeyed` }),
+  weMoved: (peer: PeerConfig): Failure => ({
+    reason: 'replaced',
+    text: `our own address is another one; peer ${peer.name} does not do MOBIKE and has to call again`,
+  }),
+  natForbidden: (peer: PeerConfig, remote: SocketAddress): Failure => ({
+    reason: 'authentication-failed',
+    text: `peer ${peer.name} forbids NATs (NO_NATS_ALLOWED), and a NAT shows it as ${formatSocket(remote)}`,
+  }),
   lifetimeOver: (peer: PeerConfig): Failure => ({
     reason: 'peer-dead',
     text: `IKE SA with peer ${peer.name} reached the end of its lifetime without being rekeyed`,

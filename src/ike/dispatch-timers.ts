@@ -5,6 +5,7 @@ import type { TimerName } from './api.ts'
 import type { Core } from './core.ts'
 import { failures } from './describe.ts'
 import { childrenOf, onLinger } from './exchanges/children.ts'
+import { forgetFollowUp } from './exchanges/follow-up-responder.ts'
 import { beginDelete, checkLiveness } from './exchanges/informational.ts'
 import { handOver } from './exchanges/rekey-ike.ts'
 import { runTasks } from './exchanges/run-tasks.ts'
@@ -31,6 +32,8 @@ export function onTimer(core: Core, sa: IkeSa, name: TimerName, now: Instant): v
       return runTasks(core, sa, now)
     case 'linger':
       return onLinger(core, sa, now)
+    case 'followUp':
+      return forgetFollowUp(core, sa, now)
     case 'lifetime':
       return onLifetime(core, sa, now)
     case 'reconnect':

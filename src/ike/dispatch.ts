@@ -12,8 +12,11 @@ import { failures, formatSocket } from './describe.ts'
 import { handleAuthResponse } from './exchanges/auth-initiator.ts'
 import { handleAuthRequest } from './exchanges/auth-responder.ts'
 import { handleCreateRequest, handleCreateResponse } from './exchanges/create-child-dispatch.ts'
+import { handleFollowUpRequest } from './exchanges/follow-up-responder.ts'
 import { handleInformationalRequest, handleInformationalResponse } from './exchanges/informational.ts'
 import { handleInitResponse } from './exchanges/init-initiator.ts'
+import { handleIntermediateResponse } from './exchanges/intermediate-initiator.ts'
+import { handleIntermediateRequest } from './exchanges/intermediate-responder.ts'
 import { adoptWorkingPath } from './exchanges/mobike.ts'
 import { confirmSuccessor } from './exchanges/rekey-ike.ts'
 import { mayServe } from './gate.ts'
@@ -55,7 +58,7 @@ function serveWhole(
   core: Core,
   sa: IkeSa,
   protection: Protection,
-  { message, payloads }: Opened & { kind: 'whole' },
+  { message, payloads, chain }: Opened & { kind: 'whole' },
   datagram: Datagram,
   now: Instant,
 ): void {
@@ -67,18 +70,29 @@ function serveWhole(
   const inner = payloads.ok ? payloads.value : []
   // It has our last answer: its window is one.
   if (!isResponse) sa.unconfirmed = undefined
-  if (isResponse) serveResponse(core, sa, message, inner, datagram, now)
-  else serveRequest(core, sa, message, inner, now)
+  if (isResponse) serveResponse(core, sa, message, inner, chain, datagram, now)
+  else serveRequest(core, sa, message, inner, chain, now)
 }
 
-function serveRequest(core: Core, sa: IkeSa, message: IkeMessage, payloads: readonly Payload[], now: Instant): void {
+function serveRequest(
+  core: Core,
+  sa: IkeSa,
+  message: IkeMessage,
+  payloads: readonly Payload[],
+  chain: Uint8Array,
+  now: Instant,
+): void {
   switch (message.header.exchangeType) {
+    case EXCHANGE_TYPE.IKE_INTERMEDIATE:
+      return handleIntermediateRequest(core, sa, message, payloads, chain, now)
     case EXCHANGE_TYPE.IKE_AUTH:
       return handleAuthRequest(core, sa, message, payloads, now)
     case EXCHANGE_TYPE.INFORMATIONAL:
       return handleInformationalRequest(core, sa, message, payloads, now)
     case EXCHANGE_TYPE.CREATE_CHILD_SA:
       return handleCreateRequest(core, sa, message, payloads, now)
+    case EXCHANGE_TYPE.IKE_FOLLOWUP_KE:
+      return handleFollowUpRequest(core, sa, message, payloads, now)
   }
 }
 
@@ -87,6 +101,7 @@ function serveResponse(
   sa: IkeSa,
   message: IkeMessage,
   payloads: readonly Payload[],
+  chain: Uint8Array,
   { local, remote }: Datagram,
   now: Instant,
 ): void {
@@ -100,16 +115,21 @@ function serveResponse(
   }
   const path = { local, remote }
   if (answered?.spread !== undefined) adoptWorkingPath(core, sa, path, answered.spread, now)
-  if (purpose === 'ike-auth') handleAuthResponse(core, sa, payloads, now)
+  if (purpose === 'intermediate') handleIntermediateResponse(core, sa, message, payloads, chain, now)
+  else if (purpose === 'ike-auth') handleAuthResponse(core, sa, payloads, now)
   else if (purpose === 'create-child' && sa.creation !== undefined) handleCreateResponse(core, sa, payloads, now)
+  else if (purpose === 'follow-up' && sa.state.name === 'established') sa.creation?.followUp?.onAnswer(payloads, now)
   else if (purpose !== undefined) handleInformationalResponse(core, sa, purpose, payloads, path, now)
 }
 
 function heard(core: Core, sa: IkeSa, datagram: Datagram, now: Instant): void {
   sa.lastHeard = now
-  if (sa.state.name === 'init-replied') sa.path = { local: datagram.local, remote: datagram.remote }
+  // An initiator floats to port 4500 with the first message in SK.
+  if (sa.awaitsFirstRequest) sa.path = { local: datagram.local, remote: datagram.remote }
   else followPeer(core, sa, datagram.remote, 'ike')
 }
+
+const beforeAuthentication: ReadonlySet<number> = new Set([EXCHANGE_TYPE.IKE_INTERMEDIATE, EXCHANGE_TYPE.IKE_AUTH])
 
 /** V2-058 and V2-019: authentic, but not sound. */
 function handleFault(
@@ -126,7 +146,7 @@ function handleFault(
   if (fault.kind === 'criticalPayload') {
     const data = Uint8Array.of(fault.payloadType)
     sendResponse(core, sa, protection, message, [notify(NOTIFY.UNSUPPORTED_CRITICAL_PAYLOAD, data)], now)
-    if (header.exchangeType === EXCHANGE_TYPE.IKE_AUTH) core.close(sa, failure, now)
+    if (beforeAuthentication.has(header.exchangeType)) core.close(sa, failure, now)
     return
   }
   sendResponse(core, sa, protection, message, [notify(NOTIFY.INVALID_SYNTAX)], now)

@@ -46,6 +46,7 @@ import { ReportLimiter } from './rate-limit.ts'
 import { Reconnects } from './reconnect.ts'
 import { Roaming } from './roaming.ts'
 import { SaTable } from './sa-table.ts'
+import { wipeSecrets } from './secrets.ts'
 import { snapshotOf } from './snapshot.ts'
 import { Strangers } from './strangers.ts'
 import { Timers } from './timers.ts'
@@ -100,8 +101,7 @@ export class IkeEndpoint implements IkeEndpointApi {
 
   localAddressesChanged(host: HostAddresses, now: Instant): void {
     if (this.#isShutDown) return
-    this.#core.roaming.changed(host, now)
-    this.#reconnects.retryAll(now)
+    if (this.#core.roaming.changed(host, now)) this.#reconnects.retryAll(now)
   }
 
   terminate(peerName: string, now: Instant): void {
@@ -220,7 +220,7 @@ export class IkeEndpoint implements IkeEndpointApi {
     const known = this.#halfOpen.find(message.header.initiatorSpi, datagram.remote)
     if (known?.responses.classify(message) === 'repeated') return repeatResponse(this.#core, known, datagram, now)
     // Only an initiator that waits for our answer may have changed its first message; all else is a late copy.
-    if (known !== undefined && known.state.name !== 'init-replied') return
+    if (known !== undefined && !known.awaitsFirstRequest) return
     if (this.#isShutDown || message.raw.length > MAX_INIT_REQUEST || this.#halfOpen.isFullFor(datagram.remote)) return
     const context = {
       core: this.#core,
@@ -272,7 +272,8 @@ export class IkeEndpoint implements IkeEndpointApi {
       adopt: (sa) => this.#sas.adopt(sa),
       moveChildren: (from, to) => this.#sas.moveChildren(from, to),
       reauthenticate: (sa, now) => {
-        if (!this.#isShutDown) reauthenticate(this.#core, this.#sas, sa, now)
+        const peer = sa.peer && this.#peers.named(sa.peer.name)
+        if (peer !== undefined && !this.#isShutDown) reauthenticate(this.#core, this.#sas, sa, peer, now)
       },
       findPeer: (remoteId, localId, from) => this.#peers.identified(remoteId, localId, from),
       isPeerAt: (remote) => this.#peers.isPeerAt(remote),
@@ -316,18 +317,16 @@ export class IkeEndpoint implements IkeEndpointApi {
 
   #close(sa: IkeSa, failure: Failure, now: Instant): void {
     if (sa.state.name === 'closed') return
-    const { peer, state, protection, heir } = sa
+    const { peer, protection, heir } = sa
     dropAll(this.#core, sa)
-    sa.creation?.privateKey.fill(0)
     // A rekeying of which this SA was one end.
     if (sa.heirOf?.successor === sa) sa.heirOf.successor = undefined
     if (sa.successor !== undefined) sa.successor.heirOf = undefined
-    if (state.name === 'init-sent') state.attempt.privateKey.fill(0)
     // A responder that refused keeps its answer for the repeated request; half-open expiry ends that.
-    const lingers = state.name === 'init-replied' && sa.responses.last !== undefined
+    const lingers = peer === undefined && protection !== undefined && sa.responses.last !== undefined
     const lingerUntil = this.#timers.get(sa.id, 'halfOpenExpiry')
     this.#timers.stopAll(sa.id)
-    protection?.wipe()
+    wipeSecrets(sa)
     sa.state = { name: 'closed' }
     if (peer !== undefined) this.#sas.forgetPeer(sa, peer.name)
     if (lingers && lingerUntil !== undefined && lingerUntil > now)

@@ -7,7 +7,7 @@ import type { Path } from '../sa/child-sa.ts'
 import { concatBytes } from '../wire/bytes.ts'
 import type { Decoded, IkeMessage } from '../wire/ike-types.ts'
 import { MAX_FRAGMENTS } from '../wire/limits.ts'
-import { MAX_REASSEMBLED, REASSEMBLY_LIFE_MS } from './constants.ts'
+import { REASSEMBLY_LIFE_MS } from './constants.ts'
 
 const IP_HEADER = { 4: 20, 6: 40 } as const
 const UDP_HEADER = 8
@@ -67,9 +67,10 @@ export class Reassembly {
   /**
    * @param message an authentic fragment that `wants` let through
    * @param content what stood in it, without padding
+   * @param limit octets of the whole
    * @returns undefined while pieces are missing; a fault when the whole is larger than anybody needs (FR-14)
    */
-  add(message: IkeMessage, content: Uint8Array, now: Instant): Decoded<Reassembled> | undefined {
+  add(message: IkeMessage, content: Uint8Array, now: Instant, limit: number): Decoded<Reassembled> | undefined {
     const fragment = message.encrypted?.fragment
     if (fragment === undefined) return undefined
     const { number, total } = fragment
@@ -78,9 +79,9 @@ export class Reassembly {
     const open = before?.total === total ? before : emptySet(message, total, now)
     this.#open = open
     open.octets += content.length
-    if (open.octets > MAX_REASSEMBLED) {
+    if (open.octets > limit) {
       this.#open = undefined
-      return { ok: false, fault: { kind: 'limit', detail: `fragments of more than ${MAX_REASSEMBLED} octets` } }
+      return { ok: false, fault: { kind: 'limit', detail: `fragments of more than ${limit} octets` } }
     }
     open.contents.set(number, content)
     if (number === 1) open.first = message

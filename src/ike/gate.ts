@@ -5,6 +5,10 @@
  *
  *   initiator: starting → init-sent → init-computing → auth-sent → established → closing
  *   responder: init-computing → init-replied → auth-computing → established → closing
+ *
+ * Additional key exchanges stand between, as often as agreed:
+ *   initiator: init-computing → (intermediate-computing → intermediate-sent → intermediate-computing)* → init-computing
+ *   responder: init-computing → (intermediate-awaited → intermediate-computing)* → init-replied
  */
 import { EXCHANGE_TYPE } from '../wire/iana.ts'
 
@@ -15,9 +19,15 @@ export const STATES = [
   'init-sent',
   /** Either: the shared secret or our signature is being computed. */
   'init-computing',
+  /** Initiator: IKE_INTERMEDIATE is out. */
+  'intermediate-sent',
+  /** Responder: an IKE_INTERMEDIATE is due; IKE_AUTH would come too early. */
+  'intermediate-awaited',
+  /** Either: an additional key exchange is being computed. */
+  'intermediate-computing',
   /** Initiator: IKE_AUTH is out. */
   'auth-sent',
-  /** Responder: we answered IKE_SA_INIT. */
+  /** Responder: we answered IKE_SA_INIT, and the last IKE_INTERMEDIATE if there are any. */
   'init-replied',
   /** Responder: our signature is being computed. */
   'auth-computing',
@@ -33,18 +43,20 @@ export type StateName = (typeof STATES)[number]
 export type Role = 'initiator' | 'responder'
 export type Direction = 'request' | 'response'
 
-const { IKE_SA_INIT, IKE_AUTH, CREATE_CHILD_SA, INFORMATIONAL } = EXCHANGE_TYPE
+const { IKE_SA_INIT, IKE_INTERMEDIATE, IKE_AUTH, CREATE_CHILD_SA, IKE_FOLLOWUP_KE, INFORMATIONAL } = EXCHANGE_TYPE
 
 type Row = readonly [state: StateName, role: Role | 'either', direction: Direction, exchanges: readonly number[]]
 
 const OPEN: readonly Row[] = [
   ['init-sent', 'initiator', 'response', [IKE_SA_INIT]],
+  ['intermediate-sent', 'initiator', 'response', [IKE_INTERMEDIATE]],
+  ['intermediate-awaited', 'responder', 'request', [IKE_INTERMEDIATE]],
   ['auth-sent', 'initiator', 'response', [IKE_AUTH]],
   ['init-replied', 'responder', 'request', [IKE_AUTH]],
-  ['established', 'either', 'request', [CREATE_CHILD_SA, INFORMATIONAL]],
-  ['established', 'either', 'response', [CREATE_CHILD_SA, INFORMATIONAL]],
-  ['closing', 'either', 'request', [CREATE_CHILD_SA, INFORMATIONAL]],
-  ['closing', 'either', 'response', [CREATE_CHILD_SA, INFORMATIONAL]],
+  ['established', 'either', 'request', [CREATE_CHILD_SA, IKE_FOLLOWUP_KE, INFORMATIONAL]],
+  ['established', 'either', 'response', [CREATE_CHILD_SA, IKE_FOLLOWUP_KE, INFORMATIONAL]],
+  ['closing', 'either', 'request', [CREATE_CHILD_SA, IKE_FOLLOWUP_KE, INFORMATIONAL]],
+  ['closing', 'either', 'response', [CREATE_CHILD_SA, IKE_FOLLOWUP_KE, INFORMATIONAL]],
 ]
 
 const open = new Set(

@@ -6,8 +6,10 @@ import type { Instant } from '../env.ts'
 import type { ChildSa, Path } from '../sa/child-sa.ts'
 import type { IkeHeader, Payload } from '../wire/ike-types.ts'
 import type { Failure, Identity, PeerConfig, TunnelConfig } from './api.ts'
-import { PACKET_SIZE } from './constants.ts'
+import { MAX_REASSEMBLED, MAX_REASSEMBLED_HYBRID, PACKET_SIZE } from './constants.ts'
 import type { Creation } from './creation.ts'
+import type { AwaitedFollowUp } from './exchanges/follow-up-responder.ts'
+import type { Step } from './exchanges/intermediate.ts'
 import { Reassembly } from './fragments.ts'
 import type { Role } from './gate.ts'
 import { type Lifetime, NO_LIMIT } from './lifetime.ts'
@@ -42,6 +44,8 @@ export interface Handshake {
   readonly usesPpk: boolean
   /** Initiator: CHILDLESS_IKEV2_SUPPORTED stood in the response (RFC 6023 §3). */
   readonly allowsChildless: boolean
+  /** IntAuth so far, as AUTH would cover it now; absent without IKE_INTERMEDIATE (RFC 9242 §3.3.2). */
+  readonly intAuth?: Uint8Array
 }
 
 /** The first Child SA as we offered it in IKE_AUTH. */
@@ -86,6 +90,21 @@ export type State =
       readonly hint?: Failure
     }
   | { readonly name: 'init-computing'; readonly peer: PeerConfig | undefined }
+  | {
+      readonly name: 'intermediate-sent'
+      readonly peer: PeerConfig
+      readonly protection: Protection
+      readonly step: Step
+      readonly privateKey: Uint8Array
+      /** Our request as IntAuth covers it. */
+      readonly request: Uint8Array
+    }
+  | { readonly name: 'intermediate-awaited'; readonly protection: Protection; readonly step: Step }
+  | {
+      readonly name: 'intermediate-computing'
+      readonly peer: PeerConfig | undefined
+      readonly protection: Protection
+    }
   | {
       readonly name: 'auth-sent'
       readonly peer: PeerConfig
@@ -147,10 +166,14 @@ export class IkeSa {
   readonly tasks: Task[] = []
   /** Our CREATE_CHILD_SA request, from its first computation until its answer is worked in. */
   creation: Creation | undefined
+  /** A CREATE_CHILD_SA of the peer's that has its keys after an IKE_FOLLOWUP_KE. */
+  awaited: AwaitedFollowUp | undefined
   /** Child SAs whose Delete is outstanding. */
   deleting: readonly number[] = []
   /** The Child SA of our last answer: until the peer's next request, nothing shows that it knows it. */
   unconfirmed: number | undefined
+  /** Time of our last answer, be it sent again because the peer asked again. */
+  lastAnswered: Instant = Number.NEGATIVE_INFINITY
   readonly lingering = new Map<number, LingeringChild>()
   lifetime: Lifetime = NO_LIMIT
   /** When we authenticate anew on an IKE SA beside this one (RFC 4478). */
@@ -212,6 +235,18 @@ export class IkeSa {
     return heir?.state.name === 'established' ? heir : undefined
   }
 
+  /** Responder: the initiator may not have seen our answer to IKE_SA_INIT. */
+  get awaitsFirstRequest(): boolean {
+    const { name } = this.state
+    return (name === 'init-replied' || name === 'intermediate-awaited') && this.responses.last?.messageId === 0
+  }
+
+  /** Octets of the largest message that we put together from fragments (FR-14). */
+  get maxReassembled(): number {
+    const isHybrid = this.state.name === 'established' && this.state.protection.suite.additional.length > 0
+    return isHybrid ? MAX_REASSEMBLED_HYBRID : MAX_REASSEMBLED
+  }
+
   get hasChildren(): boolean {
     return this.state.name === 'established' && this.state.children.size > 0
   }
@@ -224,7 +259,11 @@ export class IkeSa {
   /** A request of ours or the peer's is under way, or this IKE SA is about to go: nothing new begins. */
   get isBusy(): boolean {
     return (
-      !this.hasFreeWindow || this.responses.isAnswering || this.successor !== undefined || this.heirOf !== undefined
+      !this.hasFreeWindow ||
+      this.awaited !== undefined ||
+      this.responses.isAnswering ||
+      this.successor !== undefined ||
+      this.heirOf !== undefined
     )
   }
 

@@ -37,7 +37,8 @@ export class Jobs {
 function isSlow(job: CryptoJob): boolean {
   switch (job.kind) {
     case 'ke-public':
-    case 'ke-shared':
+    case 'ke-respond':
+    case 'ke-finish':
       return ke(job.method)?.slow ?? false
     case 'sign':
       return schemeByName(job.scheme)?.slow ?? false

@@ -36,7 +36,7 @@ export function sendRequest(
   const { exchangeType, purpose, payloads } = request
   const header = sa.header(exchangeType, sa.requests.nextId, false)
   const messages = protection.sealWithin(header, payloads, messageLimit(sa))
-  begin(core, sa, { exchangeType, purpose, messages, payloads }, now)
+  begin(core, sa, { exchangeType, purpose, messages, payloads, protection }, now)
 }
 
 /** Answers `request`, remembers the answer for its repetition, and sends it. */
@@ -51,7 +51,8 @@ export function sendResponse(
   const { exchangeType, messageId } = request.header
   if (isCutSmall(sa, request)) sa.packetSize = SMALL_PACKET_SIZE
   const messages = protection.sealWithin(sa.header(exchangeType, messageId, true), payloads, messageLimit(sa))
-  sa.responses.answered(request, { messages, payloads })
+  sa.responses.answered(request, { messages, payloads, protection })
+  sa.lastAnswered = now
   transmitAll(core, sa, messages, now, sa.replyPath)
 }
 
@@ -59,6 +60,7 @@ export function sendResponse(
 export function repeatResponse(core: Core, sa: IkeSa, datagram: Datagram, now: Instant): void {
   const { last } = sa.responses
   if (last === undefined) return
+  sa.lastAnswered = now
   countSend(sa, last, true)
   for (const message of last.messages) core.repeat(datagram, message, now)
 }
@@ -75,7 +77,9 @@ export function repeatResized(
   now: Instant,
 ): void {
   const { last } = sa.responses
-  if (last === undefined || !sa.fragmentation || !sa.protection?.unseal(firstFragment)?.ok) return
+  // Without protection the SA is closed, and its keys are wiped.
+  if (last === undefined || !sa.fragmentation || sa.protection === undefined) return
+  if (!last.protection?.unseal(firstFragment)?.ok) return
   sa.responses.resized(firstFragment)
   cutSmaller(sa, last, true)
   repeatResponse(core, sa, datagram, now)
@@ -143,6 +147,7 @@ function transmitAll(core: Core, sa: IkeSa, messages: readonly Uint8Array[], now
 
 /** The same octets where else the peer may be: which of the paths works is told by the answer (RFC 4555 §3.10). */
 function spread(core: Core, sa: IkeSa, request: OutstandingRequest): void {
+  if (sa.mobility === undefined) return
   const paths = core.roaming.otherPaths(sa)
   if (paths.length === 0) return
   request.spread = paths
@@ -167,8 +172,9 @@ function countSend(sa: IkeSa, sent: SentMessage, isResponse: boolean): void {
 
 /** FR-13: the same payloads in more fragments, with new IVs. Changes nothing when a small packet holds each of them. */
 function cutSmaller(sa: IkeSa, sent: SentMessage, isResponse: boolean): void {
-  const { protection } = sa
-  if (!sa.fragmentation || protection === undefined || sent.payloads === undefined) return
+  const { protection } = sent
+  if (!sa.fragmentation || sa.protection === undefined || protection === undefined || sent.payloads === undefined)
+    return
   const limit = ikeRoom(sa.path, SMALL_PACKET_SIZE)
   if (sent.messages.every((message) => message.length <= limit)) return
   // What follows on this IKE SA takes the same path.

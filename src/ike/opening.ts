@@ -11,14 +11,21 @@ export type Opened =
   /** An authentic fragment was stored; others are missing. */
   | { readonly kind: 'incomplete' }
   /** Authentic to the last octet, sound or not. `message` stands for the whole: fragment 1, or the only one. */
-  | { readonly kind: 'whole'; readonly message: IkeMessage; readonly payloads: Decoded<readonly Payload[]> }
+  | {
+      readonly kind: 'whole'
+      readonly message: IkeMessage
+      readonly payloads: Decoded<readonly Payload[]>
+      /** The octets of the payloads, which IntAuth covers; empty when there is a fault. */
+      readonly chain: Uint8Array
+    }
+
+const NO_CHAIN = new Uint8Array(0)
 
 export function openMessage(sa: IkeSa, protection: Protection, message: IkeMessage, now: Instant): Opened {
   if (message.encrypted?.type === 'SKF') return openFragment(sa, protection, message, now)
-  const payloads = protection.open(message)
-  return payloads === undefined
-    ? { kind: 'dropped', reason: 'integrity check failed' }
-    : { kind: 'whole', message, payloads }
+  const content = protection.unseal(message)
+  if (content === undefined) return { kind: 'dropped', reason: 'integrity check failed' }
+  return content.ok ? whole(message, content.value) : { kind: 'whole', message, payloads: content, chain: NO_CHAIN }
 }
 
 /** FR-10: the order is cheap look, ICV, and only then memory. */
@@ -28,11 +35,14 @@ function openFragment(sa: IkeSa, protection: Protection, message: IkeMessage, no
   if (!reassembly.wants(message, now)) return { kind: 'dropped', reason: 'fragment not wanted' }
   const content = protection.unseal(message)
   if (content === undefined) return { kind: 'dropped', reason: 'integrity check failed' }
-  if (!content.ok) return { kind: 'whole', message, payloads: content }
-  const whole = reassembly.add(message, content.value, now)
-  if (whole === undefined) return { kind: 'incomplete' }
-  if (!whole.ok) return { kind: 'whole', message, payloads: whole }
+  if (!content.ok) return { kind: 'whole', message, payloads: content, chain: NO_CHAIN }
+  const joined = reassembly.add(message, content.value, now, sa.maxReassembled)
+  if (joined === undefined) return { kind: 'incomplete' }
+  if (!joined.ok) return { kind: 'whole', message, payloads: joined, chain: NO_CHAIN }
   // FR-04: only fragment 1 knows; the field of the others says nothing and is not read.
-  const { first, chain } = whole.value
-  return { kind: 'whole', message: first, payloads: decodePayloadChain(first.encrypted?.firstPayload ?? 0, chain) }
+  return whole(joined.value.first, joined.value.chain)
+}
+
+function whole(message: IkeMessage, chain: Uint8Array): Opened {
+  return { kind: 'whole', message, payloads: decodePayloadChain(message.encrypted?.firstPayload ?? 0, chain), chain }
 }

@@ -28,6 +28,8 @@ export interface IkeSuite {
   /** Absent with AEAD. */
   readonly integ: IntegAlgorithm | undefined
   readonly ke: KeAlgorithm
+  /** Additional key exchanges in order (RFC 9370). */
+  readonly additional: readonly KeAlgorithm[]
   readonly transforms: readonly Transform[]
 }
 

@@ -4,9 +4,11 @@
  */
 import type { Instant } from '../env.ts'
 import type { Path, SocketAddress } from '../sa/child-sa.ts'
-import type { HostAddresses } from './api.ts'
+import type { HostAddresses, PeerConfig } from './api.ts'
 import { MAX_PATHS } from './constants.ts'
 import type { Core } from './core.ts'
+import { failures } from './describe.ts'
+import { beginDelete } from './exchanges/informational.ts'
 import { moveTo } from './exchanges/mobike.ts'
 import type { IkeSa } from './ike-sa.ts'
 import { resend } from './messaging.ts'
@@ -18,6 +20,12 @@ import { schedule } from './tasks.ts'
 const NOWHERE: HostAddresses = { present: [], announced: [], sources: new Map() }
 
 const familyOf = (address: string): 4 | 6 => (address.includes(':') ? 6 : 4)
+
+function isSame(a: HostAddresses, b: HostAddresses): boolean {
+  const text = ({ present, announced, sources }: HostAddresses): string =>
+    JSON.stringify([[...present].sort(), [...announced].sort(), [...sources].sort()])
+  return text(a) === text(b)
+}
 
 export class Roaming {
   readonly #core: Core
@@ -32,14 +40,17 @@ export class Roaming {
     this.#configured = configured
   }
 
-  changed(host: HostAddresses, now: Instant): void {
+  /** @returns false when it is as it was: routes come and go on a host for reasons that are none of ours */
+  changed(host: HostAddresses, now: Instant): boolean {
     const before = this.#host
+    if (isSame(host, before)) return false
     this.#host = host
     for (const sa of this.#sas.all()) {
       const { name } = sa.state
       if (name === 'init-sent' || name === 'auth-sent') resend(this.#core, sa, now)
       if (name === 'established' || name === 'closing') this.#consider(sa, before, now)
     }
+    return true
   }
 
   /** Addresses of ours that this peer is told of, besides the one that it knows. */
@@ -76,7 +87,7 @@ export class Roaming {
     return paths.filter((one) => !samePath(one, path)).slice(0, MAX_PATHS)
   }
 
-  /** The peer does not take us at these addresses: another address of its own, else a new IKE SA. */
+  /** The peer does not take us at these addresses. It may take a new IKE SA, which has none to leave. */
   refused(sa: IkeSa, now: Instant): void {
     this.#core.env.logger.log('warn', 'the peer refused our new address', { peer: sa.peer?.name })
     this.#core.reauthenticate(sa, now)
@@ -97,12 +108,21 @@ export class Roaming {
 
   #leave(sa: IkeSa, path: Path, mayMove: boolean, now: Instant): void {
     if (sa.mobility !== undefined && mayMove) return moveTo(this.#core, sa, path, now)
+    if (sa.mobility === undefined && sa.peer !== undefined && !this.#mayCall(sa.peer)) {
+      // It would go on sending to where we were, and take what we send from here for a sign that all is well.
+      setPath(this.#core, sa, path)
+      return beginDelete(this.#core, sa, failures.weMoved(sa.peer), now)
+    }
     // Whoever does not know MOBIKE may still follow where our next packet comes from.
     if (path.remote.address === sa.path.remote.address) setPath(this.#core, sa, path)
     resend(this.#core, sa, now)
     if (sa.state.name !== 'established') return
     if (sa.mobility === undefined) this.#core.reauthenticate(sa, now)
     else schedule(this.#core, sa, { kind: 'announce-addresses' }, now)
+  }
+
+  #mayCall(peer: PeerConfig): boolean {
+    return this.#core.isWanted(peer) && this.#configured(peer.name).length > 0
   }
 
   /** The responder cannot move, but tells where it is; whether to go there is the initiator's choice (§3.6). */

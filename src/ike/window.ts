@@ -9,10 +9,12 @@ import {
   RETRANSMIT_TRIES,
   URGENT_WAITS_MS,
 } from './constants.ts'
+import type { Protection } from './protect.ts'
 
 /** Why a request was sent; decides who handles its response. */
 export type RequestPurpose =
   | 'ike-sa-init'
+  | 'intermediate'
   | 'ike-auth'
   | 'liveness'
   | 'delete'
@@ -20,6 +22,7 @@ export type RequestPurpose =
   | 'create-child'
   | 'update-addresses'
   | 'check-path'
+  | 'follow-up'
 
 /** A request or response that may have to go again. */
 export interface SentMessage {
@@ -29,6 +32,8 @@ export interface SentMessage {
   messages: readonly Uint8Array[]
   /** What can be cut anew; undefined for IKE_SA_INIT, which is never fragmented (FR-02). */
   readonly payloads: readonly Payload[] | undefined
+  /** Under which it went, and goes when cut anew: an IKE_INTERMEDIATE outlives the keys of its IKE SA. */
+  readonly protection?: Protection
   sends: number
   /** On the short schedule of URGENT_WAITS_MS. */
   isUrgent?: boolean
@@ -129,9 +134,10 @@ export class ResponseWindow {
     return this.#last
   }
 
-  answered(request: IkeMessage, response: Pick<SentMessage, 'messages' | 'payloads'>): void {
+  answered(request: IkeMessage, response: Pick<SentMessage, 'messages' | 'payloads' | 'protection'>): void {
     const { messageId, exchangeType } = request.header
     this.#answering = undefined
+    if (this.#last?.protection !== response.protection) this.#last?.protection?.wipe()
     this.#last = { ...response, messageId, exchangeType, request, sends: 1 }
     this.#expectedId = messageId + 1
   }

@@ -1,5 +1,5 @@
 /** Choosing and checking proposals (RFC 7296 §2.7, §3.3). Pure; knows transform types, no particular algorithm. */
-import { TRANSFORM_TYPE } from '../wire/iana.ts'
+import { isAdditionalKe, TRANSFORM_TYPE } from '../wire/iana.ts'
 import type { Proposal, Transform } from '../wire/ike-types.ts'
 import type { SuiteProposal } from './proposal.ts'
 
@@ -17,11 +17,28 @@ export function toWireProposals(suites: readonly SuiteProposal[], protocol: numb
   return suites.map((suite, index) => ({ number: index + 1, protocol, spi, transforms: suite.transforms }))
 }
 
-/** A child made in IKE_AUTH has no key exchange of its own (RFC 7296 §1.2). */
+/** A child made in IKE_AUTH has no key exchange of its own (RFC 7296 §1.2, RFC 9370 §2.2.4). */
 export function withoutKeyExchange(suites: readonly SuiteProposal[]): SuiteProposal[] {
-  const bare = suites.map((suite) => ({ transforms: suite.transforms.filter((t) => t.type !== TRANSFORM_TYPE.KE) }))
+  const bare = suites.map((suite) => ({ transforms: suite.transforms.filter((t) => !isKeyExchange(t.type)) }))
   // Two that differed in their key exchange only are one now.
   return bare.filter((suite, i) => bare.findIndex((other) => sameSuite(other, suite)) === i)
+}
+
+/**
+ * What is left for a peer that does not speak IKE_INTERMEDIATE (RFC 9370 §2.2.1): suites that insist on an additional key
+ * exchange are out, the others go without.
+ */
+export function withoutAdditionalKe(suites: readonly SuiteProposal[]): SuiteProposal[] {
+  const insists = ({ transforms }: SuiteProposal) => requiredTypes(transforms).some(isAdditionalKe)
+  return suites
+    .filter((suite) => !insists(suite))
+    .map(({ transforms }) => ({ transforms: transforms.filter((t) => !isAdditionalKe(t.type)) }))
+}
+
+/** @returns the additional key exchange methods of a selection, in the order in which they are done (MKE-03) */
+export function additionalMethods(selected: readonly Transform[]): number[] {
+  const steps = selected.filter((t) => isAdditionalKe(t.type) && t.id !== NONE)
+  return steps.toSorted((a, b) => a.type - b.type).map((t) => t.id)
 }
 
 /**
@@ -38,7 +55,8 @@ export function selectProposal(
     for (const offer of offered) {
       if (offer.protocol !== protocol) continue
       const transforms = matchSuite(offer.transforms, suite.transforms, preferKe)
-      if (transforms !== undefined) return { number: offer.number, spi: offer.spi, transforms }
+      if (transforms === undefined) continue
+      return { number: offer.number, spi: offer.spi, transforms: [...transforms, ...declined(offer, transforms)] }
     }
   }
   return undefined
@@ -78,15 +96,46 @@ function matchSuite(
   const types = new Set(wanted.map((t) => t.type))
   // A type that we do not want, unless it may be left out, puts the whole offer out of reach (V2-070).
   if (requiredTypes(offer).some((type) => !types.has(type))) return undefined
-  const chosen: Transform[] = []
-  for (const type of types) {
+  const required = new Set(requiredTypes(offer))
+  const choices = [...types].map((type): Choice => {
     const candidates = wanted.filter((t) => t.type === type && offered.some((o) => sameTransform(o, t)))
-    const preferred = type === TRANSFORM_TYPE.KE ? candidates.find((t) => t.id === preferKe) : undefined
-    const pick = preferred ?? candidates[0]
-    if (pick !== undefined) chosen.push(pick)
-    else if (!mayBeLeftOut(ours, type) || requiredTypes(offer).includes(type)) return undefined
+    const preferred = type === TRANSFORM_TYPE.KE ? candidates.filter((t) => t.id === preferKe) : []
+    return {
+      candidates: [...preferred, ...candidates.filter((t) => !preferred.includes(t))],
+      mayBeNone: mayBeLeftOut(ours, type) && !required.has(type),
+    }
+  })
+  return pickEach(choices, [])
+}
+
+/** The transforms of one type that both sides have, the best one first. */
+interface Choice {
+  readonly candidates: readonly Transform[]
+  readonly mayBeNone: boolean
+}
+
+/**
+ * One transform per type, and no key exchange method twice (MKE-01): a pick that leaves nothing to a later type is taken back.
+ * @param used methods that are taken
+ */
+function pickEach([choice, ...later]: readonly Choice[], used: readonly number[]): Transform[] | undefined {
+  if (choice === undefined) return []
+  const [first] = choice.candidates
+  if (first !== undefined && !isKeyExchange(first.type)) {
+    const rest = pickEach(later, used)
+    return rest && [first, ...rest]
   }
-  return chosen
+  for (const pick of choice.candidates.filter((t) => !used.includes(t.id))) {
+    const rest = pickEach(later, [...used, pick.id])
+    if (rest !== undefined) return [pick, ...rest]
+  }
+  return choice.mayBeNone ? pickEach(later, used) : undefined
+}
+
+/** One transform per type: NONE where the offer would do an additional key exchange or none, and we do none. */
+function declined(offer: Proposal, chosen: readonly Transform[]): Transform[] {
+  const types = new Set(offer.transforms.map((t) => t.type).filter(isAdditionalKe))
+  return [...types].filter((type) => !chosen.some((t) => t.type === type)).map((type) => ({ type, id: NONE }))
 }
 
 /** Types that an offer insists on: those without a NONE alternative. */
@@ -94,8 +143,10 @@ function requiredTypes(offer: readonly Transform[]): number[] {
   return [...new Set(offer.map((t) => t.type))].filter((type) => !mayBeLeftOut(offer, type))
 }
 
-/** NONE stands for "no such transform" in INTEG and KE; in ESN, 0 is a value of its own. */
-const hasNone = (type: number): boolean => type === TRANSFORM_TYPE.INTEG || type === TRANSFORM_TYPE.KE
+const isKeyExchange = (type: number): boolean => type === TRANSFORM_TYPE.KE || isAdditionalKe(type)
+
+/** NONE stands for "no such transform" in INTEG and key exchanges; in ESN, 0 is a value of its own. */
+const hasNone = (type: number): boolean => type === TRANSFORM_TYPE.INTEG || isKeyExchange(type)
 
 function mayBeLeftOut(transforms: readonly Transform[], type: number): boolean {
   return hasNone(type) && transforms.some((t) => t.type === type && t.id === NONE && !t.hasUnknownAttribute)

@@ -84,6 +84,9 @@ export const PROPOSAL_WORDS: readonly ProposalWord[] = [
   ke('modp2048', KE.MODP_2048),
   ke('modp3072', KE.MODP_3072),
   ke('modp4096', KE.MODP_4096),
+  ke('mlkem768', KE.ML_KEM_768),
+  ke('mlkem1024', KE.ML_KEM_1024),
+  ke('mlkem512', KE.ML_KEM_512),
   ke('modp1536', KE.MODP_1536, WEAK),
   ke('modp1024', KE.MODP_1024, WEAK),
   ke('modp768', KE.MODP_768, REFUSED),
@@ -101,6 +104,20 @@ export const PROPOSAL_WORDS: readonly ProposalWord[] = [
   entry('esn', TRANSFORM_TYPE.ESN, ESN.ESN),
   entry('noesn', TRANSFORM_TYPE.ESN, ESN.NO_ESN),
 ]
+
+/**
+ * An additional key exchange (RFC 9370) is the word of a key exchange behind `ke1_` to `ke7_`; `ke1_none` makes it optional.
+ * @returns undefined when the text is no such word
+ */
+export function additionalWord(text: string): { readonly base: string; readonly type: number } | undefined {
+  const match = /^ke([1-7])_(.+)$/.exec(text)
+  return match === null ? undefined : { base: match[2] ?? '', type: TRANSFORM_TYPE.ADDKE1 + Number(match[1]) - 1 }
+}
+
+/** @param base word of a key exchange, `none` or a number */
+export function formatAdditional(type: number, base: string): string {
+  return `ke${type - TRANSFORM_TYPE.ADDKE1 + 1}_${base}`
+}
 
 /** The PRF that an integrity word brings along where no prf word stands. */
 export const PRF_OF_INTEG: ReadonlyMap<number, number> = new Map([

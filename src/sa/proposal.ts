@@ -2,9 +2,10 @@
  * Proposals as a user writes them and as IKE negotiates them (RFC 7296 §2.7, §3.3): words to transforms and back. Choosing
  * among offers is negotiate.ts.
  */
-import { ESN, INTEG, TRANSFORM_TYPE } from '../wire/iana.ts'
+import { ESN, INTEG, isAdditionalKe, KE, TRANSFORM_TYPE } from '../wire/iana.ts'
 import type { Transform } from '../wire/ike-types.ts'
-import { PRF_OF_INTEG, PROPOSAL_WORDS, type ProposalWord } from './proposal-words.ts'
+import { allows } from './negotiate.ts'
+import { additionalWord, formatAdditional, PRF_OF_INTEG, PROPOSAL_WORDS, type ProposalWord } from './proposal-words.ts'
 
 /** One suite: alternatives per transform type, in order of preference. Protocol and SPI are added when it is sent. */
 export interface SuiteProposal {
@@ -25,6 +26,13 @@ const TYPE_ORDER: readonly number[] = [
   TRANSFORM_TYPE.INTEG,
   TRANSFORM_TYPE.PRF,
   TRANSFORM_TYPE.KE,
+  TRANSFORM_TYPE.ADDKE1,
+  TRANSFORM_TYPE.ADDKE2,
+  TRANSFORM_TYPE.ADDKE3,
+  TRANSFORM_TYPE.ADDKE4,
+  TRANSFORM_TYPE.ADDKE5,
+  TRANSFORM_TYPE.ADDKE6,
+  TRANSFORM_TYPE.ADDKE7,
   TRANSFORM_TYPE.ESN,
 ]
 
@@ -43,12 +51,14 @@ export function parseIkeProposal(words: string, options: ProposalOptions = {}): 
   if (!isAead && integ.length === 0) throw new RangeError('an integrity algorithm is missing, such as sha256')
   if (prf.length === 0 && integ.length === 0) throw new RangeError('a PRF is missing, such as prfsha256')
   if (ofType(parsed, TRANSFORM_TYPE.KE).length === 0) throw new RangeError('a key exchange is missing, such as x25519')
+  requireDistinctKe(parsed)
   const kept = isAead ? parsed.filter((w) => w.type !== TRANSFORM_TYPE.INTEG) : parsed
   return suite([...kept.map(toTransform), ...(prf.length === 0 ? integ.flatMap((w) => derivedPrf(w.id)) : [])])
 }
 
 /**
- * @param words e.g. `aes128gcm16` or `aes256-sha256-x25519`. A key exchange means perfect forward secrecy at rekeying.
+ * @param words e.g. `aes128gcm16` or `aes256-sha256-x25519`. A key exchange means perfect forward secrecy at rekeying;
+ *   additional ones stand beside it, as in `x25519-ke1_mlkem768`.
  *   Without `esn` or `noesn` both are offered, extended sequence numbers preferred.
  * @throws RangeError that says which word is wrong, for people
  */
@@ -62,6 +72,11 @@ export function parseEspProposal(words: string, options: ProposalOptions = {}): 
     throw new RangeError(`${integ.word} is superfluous: ${parsed[0]?.word ?? 'AEAD'} protects integrity by itself`)
   }
   if (!isAead && integ === undefined) throw new RangeError('an integrity algorithm is missing, such as sha256')
+  const additional = parsed.find((w) => isAdditionalKe(w.type))
+  if (additional !== undefined && ofType(parsed, TRANSFORM_TYPE.KE).length === 0) {
+    throw new RangeError(`${additional.word} needs a key exchange beside it, such as x25519`)
+  }
+  requireDistinctKe(parsed)
   const hasEsn = ofType(parsed, TRANSFORM_TYPE.ESN).length > 0
   return suite([...parsed.map(toTransform), ...(hasEsn ? [] : BOTH_ESN)])
 }
@@ -86,6 +101,7 @@ export function formatSuite(transforms: readonly Transform[]): string {
     ...integ,
     ...(omitPrf ? [] : of(TRANSFORM_TYPE.PRF)),
     ...of(TRANSFORM_TYPE.KE),
+    ...suite(transforms.filter((t) => isAdditionalKe(t.type))).transforms,
     ...(omitEsn ? [] : of(TRANSFORM_TYPE.ESN)),
     ...transforms.filter((t) => !TYPE_ORDER.includes(t.type)),
   ]
@@ -102,6 +118,9 @@ const UNKNOWN_NAMES: Readonly<Record<number, string>> = {
 }
 
 function wordOf(transform: Transform): string {
+  const { type, id } = transform
+  if (isAdditionalKe(type))
+    return formatAdditional(type, id === KE.NONE ? 'none' : wordOf({ ...transform, type: TRANSFORM_TYPE.KE }))
   const known = BY_NUMBER.get(keyOf(transform))
   if (known !== undefined) return known.word
   const name = UNKNOWN_NAMES[transform.type] ?? `type${transform.type}_`
@@ -110,7 +129,7 @@ function wordOf(transform: Transform): string {
 
 function lookUp(words: string, options: ProposalOptions): ProposalWord[] {
   const parsed = words.split('-').map((word) => {
-    const found = BY_WORD.get(word.toLowerCase())
+    const found = findWord(word.toLowerCase())
     if (found === undefined)
       throw new RangeError(word === '' ? 'a word is missing' : `unknown word "${word.slice(0, 40)}"`)
     if (found.standing === 'refused') throw new RangeError(`${found.word} is not supported`)
@@ -119,9 +138,25 @@ function lookUp(words: string, options: ProposalOptions): ProposalWord[] {
     }
     return found
   })
-  const twice = parsed.find((w, i) => parsed.indexOf(w) !== i)
+  const twice = parsed.find((w, i) => parsed.findIndex((other) => keyOf(other) === keyOf(w)) !== i)
   if (twice !== undefined) throw new RangeError(`${twice.word} stands twice`)
   return parsed
+}
+
+function findWord(word: string): ProposalWord | undefined {
+  const additional = additionalWord(word)
+  if (additional === undefined) return BY_WORD.get(word)
+  const { base, type } = additional
+  if (base === 'none') return { word, type, id: KE.NONE, standing: 'strong', aead: false, aliases: [] }
+  const method = BY_WORD.get(base)
+  return method?.type === TRANSFORM_TYPE.KE ? { ...method, word: formatAdditional(type, method.word), type } : undefined
+}
+
+/** RFC 9370 §2.2.1: no method is done twice, so each type must find one of its own. */
+function requireDistinctKe(words: readonly ProposalWord[]): void {
+  const transforms = words.map(toTransform)
+  if (allows([{ transforms }], transforms)) return
+  throw new RangeError('each additional key exchange needs a method of its own, such as ke1_mlkem768')
 }
 
 /** @returns whether the ciphers are AEAD; a mixture is refused, since one proposal can't say both (V2-071) */
@@ -166,14 +201,24 @@ function keyOf(t: Partial<Transform>): string {
 // Implementation constants: strong and met by any current peer. AEAD first: one pass over a packet instead of two.
 const IKE_KE = 'x25519-ecp256-ecp384-ecp521-x448-modp3072-modp4096-modp2048'
 
+/**
+ * With ML-KEM-768 beside the group first: what is recorded today stays closed to a quantum computer of tomorrow. A peer that
+ * does not know it takes the second, each a proposal of its own: RFC 7296 §3.3.6 has it pass over one with a type that it
+ * does not know.
+ */
 export const DEFAULT_IKE_PROPOSALS: readonly SuiteProposal[] = [
+  parseIkeProposal(`aes128gcm16-aes256gcm16-chacha20poly1305-prfsha256-prfsha384-prfsha512-${IKE_KE}-ke1_mlkem768`),
   parseIkeProposal(`aes128gcm16-aes256gcm16-chacha20poly1305-prfsha256-prfsha384-prfsha512-${IKE_KE}`),
   parseIkeProposal(`aes128-aes256-sha256-sha384-sha512-prfsha256-prfsha384-prfsha512-${IKE_KE}`),
 ]
 
 const ESP_KE = 'x25519-ecp256-ecp384-ecp521-x448-modp2048-modp3072-modp4096'
 
-/** With perfect forward secrecy first; a peer that does without picks one of the others, each a proposal of its own. */
+/**
+ * No additional key exchange: SK_d of a hybrid IKE SA is in all keys of its Child SAs, which so are no weaker against a
+ * recorder than the IKE SA is, and that one's rekeying is hybrid again. With perfect forward secrecy first; a peer that does without picks
+ * one of the others, each a proposal of its own.
+ */
 export const DEFAULT_ESP_PROPOSALS: readonly SuiteProposal[] = [
   parseEspProposal(`aes128gcm16-aes256gcm16-chacha20poly1305-${ESP_KE}`),
   parseEspProposal(`aes128-aes256-sha256-sha384-sha512-${ESP_KE}`),

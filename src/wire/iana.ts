@@ -333,10 +333,14 @@ const TRANSFORM_NAMES = new Map<number, (id: number) => string>([
   [TRANSFORM_TYPE.ESN, namesOf(ESN, 'ESN')],
 ])
 
+/** @returns whether transforms of this type are additional key exchanges, out of the registry of type 4 (RFC 9370) */
+export function isAdditionalKe(type: number): boolean {
+  return type >= TRANSFORM_TYPE.ADDKE1 && type <= TRANSFORM_TYPE.ADDKE7
+}
+
 /** @returns the RFC's name of a transform, or its numbers */
 export function transformName(type: number, id: number): string {
-  const isAdditionalKe = type >= TRANSFORM_TYPE.ADDKE1 && type <= TRANSFORM_TYPE.ADDKE7
-  const nameOf = isAdditionalKe ? keName : TRANSFORM_NAMES.get(type)
+  const nameOf = isAdditionalKe(type) ? keName : TRANSFORM_NAMES.get(type)
   return nameOf === undefined ? `${transformTypeName(type)} ${id}` : nameOf(id)
 }
 

@@ -92,6 +92,7 @@ describe('a right file', () => {
       localAuth: { kind: 'psk', secret: new TextEncoder().encode(SECRET) },
       livenessMs: 30_000,
       rekeyMs: 14_400_000,
+      mobike: true,
       onDead: 'restart',
       uniqueness: 'replace',
     })
@@ -143,7 +144,7 @@ peers:
     local: { id: 192.0.2.1, key: { file: own.key } }
     allowWeak: true
     uniqueness: never
-    ike: { proposals: aes128-sha1-modp1024, liveness: 2m, rekey: 8h, reauth: 1d, onDead: clear }
+    ike: { proposals: aes128-sha1-modp1024, liveness: 2m, rekey: 8h, reauth: 1d, onDead: clear, mobike: false }
     tunnels:
       lan:
         remote: ["10.2.0.0/16[tcp/443]", "fd01::/64"]
@@ -169,6 +170,7 @@ peers:
       livenessMs: 120_000,
       rekeyMs: 28_800_000,
       reauthMs: 86_400_000,
+      mobike: false,
       onDead: 'clear',
       uniqueness: 'never',
     })

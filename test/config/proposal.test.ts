@@ -123,9 +123,10 @@ describe('text of a suite', () => {
       { type: T.ENCR, id: 4711, keyLength: 96 },
       { type: T.INTEG, id: INTEG.AUTH_HMAC_MD5_96 },
       { type: T.PRF, id: 99 },
-      { type: T.KE, id: 36 },
+      { type: T.KE, id: 39 },
+      { type: T.ADDKE2, id: 40 },
     ]
-    expect(formatSuite(offer)).toBe('3des-encr4711_96-md5-prf99-ke36')
+    expect(formatSuite(offer)).toBe('3des-encr4711_96-md5-prf99-ke39-ke2_ke40')
   })
 
   test('any valid choice of words survives formatting and parsing', () => {
@@ -154,6 +155,48 @@ describe('text of a suite', () => {
   })
 })
 
+describe('MKE-01 additional key exchanges', () => {
+  test.each([
+    ['aes256gcm16-prfsha384-x25519-ke1_mlkem768', [T.ADDKE1, KE.ML_KEM_768]],
+    ['aes128gcm16-prfsha256-ecp256-ke1_mlkem512-ke1_none', [T.ADDKE1, KE.ML_KEM_512]],
+    ['aes128gcm16-prfsha256-x25519-ke7_mlkem1024', [T.ADDKE7, KE.ML_KEM_1024]],
+    ['aes128gcm16-prfsha256-x25519-ke2_x448-ke3_modp3072', [T.ADDKE2, KE.CURVE448]],
+  ])('%s', (words, [type, id]) => {
+    const { transforms } = parseIkeProposal(words)
+    expect(transforms).toContainEqual({ type, id })
+    expect(formatSuite(transforms)).toBe(words)
+  })
+
+  test('stand in the order of their types, alternatives as written', () => {
+    const { transforms } = parseIkeProposal('ke3_x448-ke1_mlkem1024-ke1_mlkem768-aes128gcm16-prfsha256-x25519')
+    expect(transforms.slice(-3)).toEqual([
+      { type: T.ADDKE1, id: KE.ML_KEM_1024 },
+      { type: T.ADDKE1, id: KE.ML_KEM_768 },
+      { type: T.ADDKE3, id: KE.CURVE448 },
+    ])
+  })
+
+  test.each([
+    ['aes128gcm16-prfsha256-x25519-ke1_x25519', /a method of its own/],
+    ['aes128gcm16-prfsha256-x25519-ke1_mlkem768-ke2_mlkem768', /a method of its own/],
+    ['aes128gcm16-prfsha256-x25519-ke1_mlkem768-ke1_mlkem768', /stands twice/],
+    ['aes128gcm16-prfsha256-ke1_mlkem768', /a key exchange is missing/],
+    ['aes128gcm16-prfsha256-x25519-ke8_mlkem768', /unknown word "ke8_mlkem768"/],
+    ['aes128gcm16-prfsha256-x25519-ke1_aes128', /unknown word "ke1_aes128"/],
+    ['aes128gcm16-prfsha256-x25519-ke1_modp1024', /ke1_modp1024 is too weak/],
+    ['aes128gcm16-prfsha256-x25519-ke1_modp768', /ke1_modp768 is not supported/],
+  ])('%s is refused', (words, message) => {
+    expect(() => parseIkeProposal(words)).toThrow(message)
+  })
+
+  test('in ESP only beside a key exchange', () => {
+    expect(() => parseEspProposal('aes128gcm16-ke1_mlkem768')).toThrow(/ke1_mlkem768 needs a key exchange beside it/)
+    expect(formatSuite(parseEspProposal('aes128gcm16-x25519-ke1_mlkem768').transforms)).toBe(
+      'aes128gcm16-x25519-ke1_mlkem768',
+    )
+  })
+})
+
 describe('defaults', () => {
   test('hold nothing weak', () => {
     const weak = new Set<string>([
@@ -171,7 +214,8 @@ describe('defaults', () => {
   test('V2-071 AEAD and non-AEAD stand in separate proposals, AEAD first', () => {
     const kinds = (proposals: typeof DEFAULT_IKE_PROPOSALS) =>
       proposals.map((p) => p.transforms.some((t) => t.type === T.INTEG))
-    expect(kinds(DEFAULT_IKE_PROPOSALS)).toEqual([false, true])
+    // With ML-KEM, and without.
+    expect(kinds(DEFAULT_IKE_PROPOSALS)).toEqual([false, false, true])
     // With perfect forward secrecy, and without.
     expect(kinds(DEFAULT_ESP_PROPOSALS)).toEqual([false, true, false, true])
   })

@@ -1,7 +1,7 @@
 /** Jobs give what the entries give, survive the passage to another thread, and fail as told. */
 import { describe, expect, it } from 'vitest'
 import { wipe } from '../../src/crypto/bytes.ts'
-import { type CryptoJob, runCryptoJob } from '../../src/crypto/jobs.ts'
+import { answerOf, type CryptoJob, runCryptoJob } from '../../src/crypto/jobs.ts'
 import { generatePrivateKey } from '../../src/crypto/keys.ts'
 import { ke } from '../../src/crypto/registry.ts'
 import { schemeByName } from '../../src/crypto/signature.ts'
@@ -14,20 +14,24 @@ describe('runCryptoJob', () => {
   const x = new Uint8Array(40).fill(7)
   const y = new Uint8Array(40).fill(9)
 
-  it('ke-public and ke-shared', () => {
+  it('ke-public, ke-respond and ke-finish', () => {
     const group = ke(KE.MODP_2048)
     const xPublic = passed({ kind: 'ke-public', method: KE.MODP_2048, privateKey: x })
-    const yPublic = passed({ kind: 'ke-public', method: KE.MODP_2048, privateKey: y })
     expect(xPublic).toEqual(group?.publicFrom(x))
-    if (xPublic === undefined || yPublic === undefined) throw new Error('no public value')
-    const shared = passed({ kind: 'ke-shared', method: KE.MODP_2048, privateKey: x, peerPublic: yPublic })
-    expect(shared).toHaveLength(256)
-    expect(passed({ kind: 'ke-shared', method: KE.MODP_2048, privateKey: y, peerPublic: xPublic })).toEqual(shared)
+    if (xPublic === undefined) throw new Error('no public value')
+    const result = passed({ kind: 'ke-respond', method: KE.MODP_2048, drawn: y, request: xPublic })
+    if (result === undefined) throw new Error('no answer')
+    const { data, sharedSecret } = answerOf(KE.MODP_2048, result)
+    expect(data).toEqual(group?.publicFrom(y))
+    expect(sharedSecret).toHaveLength(256)
+    expect(result.every((octet) => octet === 0)).toBe(true)
+    expect(passed({ kind: 'ke-finish', method: KE.MODP_2048, privateKey: x, response: data })).toEqual(sharedSecret)
   })
 
-  it('ke-shared is undefined for an invalid public value', () => {
-    const peerPublic = new Uint8Array(256)
-    expect(passed({ kind: 'ke-shared', method: KE.MODP_2048, privateKey: x, peerPublic })).toBeUndefined()
+  it('ke-respond and ke-finish are undefined for an invalid public value', () => {
+    const zeros = new Uint8Array(256)
+    expect(passed({ kind: 'ke-respond', method: KE.MODP_2048, drawn: y, request: zeros })).toBeUndefined()
+    expect(passed({ kind: 'ke-finish', method: KE.MODP_2048, privateKey: x, response: zeros })).toBeUndefined()
   })
 
   it('sign', () => {

@@ -33,33 +33,73 @@ const known = (id: number): KeAlgorithm => {
   return a
 }
 
+const kems = () => allKe().filter((a) => a.name.startsWith('ML_KEM'))
+const groups = () => allKe().filter((a) => !a.name.startsWith('ML_KEM'))
+
 describe.each(allKe())('$name of $provider', (a) => {
   const alice = a.generatePrivate(seeded('alice'))
-  const bob = a.generatePrivate(seeded('bob'))
-  const peerPublic = a.publicFrom(bob)
+  const request = a.publicFrom(alice)
+  const bob = a.drawResponse(seeded('bob'))
 
   it('gives both sides one secret of fixed length', () => {
-    const secret = a.sharedSecret(alice, peerPublic)
-    expect(peerPublic).toHaveLength(a.publicLength)
-    expect(secret).toHaveLength(a.secretLength)
-    expect(a.sharedSecret(bob, a.publicFrom(alice))).toEqual(secret)
-    expect(secret?.constructor).toBe(Uint8Array)
-    expect(peerPublic.constructor).toBe(Uint8Array)
+    const answer = a.respond(bob, request)
+    if (answer === undefined) throw new Error('no answer')
+    expect(request).toHaveLength(a.requestLength)
+    expect(answer.data).toHaveLength(a.responseLength)
+    expect(answer.sharedSecret).toHaveLength(a.secretLength)
+    expect(a.finish(alice, answer.data)).toEqual(answer.sharedSecret)
+    for (const octets of [request, answer.data, answer.sharedSecret]) expect(octets.constructor).toBe(Uint8Array)
   })
 
   it('THREATS 5, 6: no secret for a public value of another length', () => {
-    for (const wrong of [0, 1, a.publicLength - 1, a.publicLength + 1, 2 * a.publicLength]) {
-      expect(a.sharedSecret(alice, new Uint8Array(wrong).fill(9)), `${wrong} octets`).toBeUndefined()
+    const around = (length: number) => [0, 1, length - 1, length + 1, 2 * length]
+    for (const wrong of around(a.responseLength)) {
+      expect(a.finish(alice, new Uint8Array(wrong).fill(9)), `${wrong} octets`).toBeUndefined()
+    }
+    for (const wrong of around(a.requestLength)) {
+      expect(a.respond(bob, new Uint8Array(wrong).fill(9)), `${wrong} octets`).toBeUndefined()
     }
   })
 
+  it('throws for a private key of the wrong length: that is ours', () => {
+    expect(() => a.finish(new Uint8Array(3), request)).toThrow(RangeError)
+    expect(() => a.respond(new Uint8Array(3), request)).toThrow(RangeError)
+    expect(() => a.publicFrom(new Uint8Array(3))).toThrow(RangeError)
+  })
+})
+
+describe.each(groups())('$name of $provider', (a) => {
   it('THREATS 5, 6, 7: no secret for zeros', () => {
-    expect(a.sharedSecret(alice, new Uint8Array(a.publicLength))).toBeUndefined()
+    const zeros = new Uint8Array(a.requestLength)
+    expect(a.finish(a.generatePrivate(seeded('alice')), zeros)).toBeUndefined()
+    expect(a.respond(a.drawResponse(seeded('bob')), zeros)).toBeUndefined()
+  })
+})
+
+describe.each(kems())('$name of $provider', (a) => {
+  const seed = a.generatePrivate(seeded('seed'))
+  const request = a.publicFrom(seed)
+
+  it('refuses an encapsulation key with a coefficient that is not reduced (FIPS 203 §7.2)', () => {
+    const bad = Uint8Array.from(request)
+    // The first coefficient becomes 4095, above q = 3329.
+    bad[0] = 0xff
+    bad[1] = (bad[1] ?? 0) | 0x0f
+    expect(a.respond(a.drawResponse(seeded('m')), bad)).toBeUndefined()
   })
 
-  it('throws for a private key of the wrong length: that is ours', () => {
-    expect(() => a.sharedSecret(new Uint8Array(3), peerPublic)).toThrow(RangeError)
-    expect(() => a.publicFrom(new Uint8Array(3))).toThrow(RangeError)
+  it('implicit rejection: a changed ciphertext gives a secret that depends on it and on the key alone', () => {
+    const answer = a.respond(a.drawResponse(seeded('m')), request)
+    if (answer === undefined) throw new Error('no answer')
+    const changed = answer.data.slice()
+    changed[5] = (changed[5] ?? 0) ^ 1
+    const rejected = a.finish(seed, changed)
+    expect(rejected).toHaveLength(a.secretLength)
+    expect(rejected).not.toEqual(answer.sharedSecret)
+    expect(a.finish(seed, changed)).toEqual(rejected)
+    // FIPS 203 §6.3: K = J(z | c), with SHAKE256 as J.
+    const shake = createHash('shake256', { outputLength: 32 }).update(seed.subarray(32)).update(changed)
+    expect(rejected).toEqual(Uint8Array.from(shake.digest()))
   })
 })
 
@@ -101,9 +141,9 @@ describe('MODP', () => {
     const p = primeOf(n, k)
     const x = a.generatePrivate(seeded('x'))
     for (const y of [0n, 1n, p - 1n, p, p + 1n, (1n << BigInt(n)) - 1n]) {
-      expect(a.sharedSecret(x, octets(y, a.publicLength))).toBeUndefined()
+      expect(a.finish(x, octets(y, a.requestLength))).toBeUndefined()
     }
-    expect(a.sharedSecret(x, octets(4n, a.publicLength))).toHaveLength(a.secretLength)
+    expect(a.finish(x, octets(4n, a.requestLength))).toHaveLength(a.secretLength)
   })
 
   it('pads short results on the left', () => {
@@ -111,7 +151,7 @@ describe('MODP', () => {
     const three = new Uint8Array(a.generatePrivate(seeded('x')).length)
     three[three.length - 1] = 3
     expect(a.publicFrom(three)).toEqual(octets(8n, 256))
-    expect(a.sharedSecret(three, octets(4n, 256))).toEqual(octets(64n, 256))
+    expect(a.finish(three, octets(4n, 256))).toEqual(octets(64n, 256))
   })
 
   it('marks the small groups', () => {
@@ -137,7 +177,7 @@ describe('ECP', () => {
         const a = known(KE.ECP_256)
         const point = a.publicFrom(a.generatePrivate(seeded('p')))
         point[bit >> 3] = (point[bit >> 3] ?? 0) ^ (1 << (bit & 7))
-        expect(a.sharedSecret(a.generatePrivate(seeded('q')), point)).toBeUndefined()
+        expect(a.finish(a.generatePrivate(seeded('q')), point)).toBeUndefined()
       }),
       { numRuns: 50 },
     )

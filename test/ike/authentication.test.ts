@@ -252,6 +252,7 @@ describe('SIG-06 and SIG-04: signatures by hand', () => {
     prf: prf(PRF.PRF_HMAC_SHA2_256),
     integ: undefined,
     ke: ke(KE.CURVE25519),
+    additional: [],
     transforms: [],
   } as ConstructorParameters<typeof Protection>[0]
   const bytes = (n: number) => rng.bytes(n)

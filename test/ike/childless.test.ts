@@ -58,6 +58,17 @@ describe('IKE_AUTH without a Child SA', () => {
     expect(trafficFlows(pair)).toBe(true)
   })
 
+  it.each([
+    ['allow', false],
+    ['prefer', true],
+  ] as const)('a short first message of one that has %s: no cookie only to say that we can', (childless, isAnnounced) => {
+    const pair = attempt(openPair({ ike: ['aes128gcm16-prfsha256-x25519'], left: { childless } }))
+    expect(isUp(pair.left)).toBe(true)
+    const answers = sentPayloads(pair, INIT_RESPONSE)
+    expect(answers).toHaveLength(1)
+    expect(notifyTypes(answers[0]).includes(CHILDLESS_IKEV2_SUPPORTED)).toBe(isAnnounced)
+  })
+
   const bare = (payloads: readonly Payload[]): Payload[] =>
     payloads.filter(({ type }) => !CHILD_PAYLOADS.includes(type))
 

@@ -13,28 +13,38 @@ import { ikeIn, KeyRing } from '../sim/key-ring.ts'
 import { fqdn, LEFT, makePair, type Pair, type PairOptions, RIGHT } from '../sim/pair.ts'
 import { deliver, initRequest } from './messages.ts'
 
-const { IKE_SA_INIT, IKE_AUTH, CREATE_CHILD_SA, INFORMATIONAL } = EXCHANGE_TYPE
+const { IKE_SA_INIT, IKE_INTERMEDIATE, IKE_AUTH, CREATE_CHILD_SA, IKE_FOLLOWUP_KE, INFORMATIONAL } = EXCHANGE_TYPE
 
 /** Every combination that is open; all 256 exchange types in all others are closed. */
 const OPEN = [
   `init-sent initiator response ${IKE_SA_INIT}`,
+  `intermediate-sent initiator response ${IKE_INTERMEDIATE}`,
+  `intermediate-awaited responder request ${IKE_INTERMEDIATE}`,
   `auth-sent initiator response ${IKE_AUTH}`,
   `init-replied responder request ${IKE_AUTH}`,
   `established initiator request ${CREATE_CHILD_SA}`,
+  `established initiator request ${IKE_FOLLOWUP_KE}`,
   `established initiator request ${INFORMATIONAL}`,
   `established initiator response ${CREATE_CHILD_SA}`,
+  `established initiator response ${IKE_FOLLOWUP_KE}`,
   `established initiator response ${INFORMATIONAL}`,
   `established responder request ${CREATE_CHILD_SA}`,
+  `established responder request ${IKE_FOLLOWUP_KE}`,
   `established responder request ${INFORMATIONAL}`,
   `established responder response ${CREATE_CHILD_SA}`,
+  `established responder response ${IKE_FOLLOWUP_KE}`,
   `established responder response ${INFORMATIONAL}`,
   `closing initiator request ${CREATE_CHILD_SA}`,
+  `closing initiator request ${IKE_FOLLOWUP_KE}`,
   `closing initiator request ${INFORMATIONAL}`,
   `closing initiator response ${CREATE_CHILD_SA}`,
+  `closing initiator response ${IKE_FOLLOWUP_KE}`,
   `closing initiator response ${INFORMATIONAL}`,
   `closing responder request ${CREATE_CHILD_SA}`,
+  `closing responder request ${IKE_FOLLOWUP_KE}`,
   `closing responder request ${INFORMATIONAL}`,
   `closing responder response ${CREATE_CHILD_SA}`,
+  `closing responder response ${IKE_FOLLOWUP_KE}`,
   `closing responder response ${INFORMATIONAL}`,
 ]
 
@@ -65,6 +75,8 @@ interface Held {
 }
 
 const NEVER = 1e9
+/** An additional key exchange that leaves the thread on every Node. */
+const SLOW_STEP = 'aes128gcm16-prfsha256-x25519-ke1_modp2048'
 
 /** How to stop an endpoint in each state that comes before the end of AUTH, and in the two after it. */
 const HOLD: Readonly<
@@ -73,6 +85,10 @@ const HOLD: Readonly<
   'starting initiator': { hold: 'jobs', ike: ['aes128gcm16-prfsha256-modp2048'] },
   'init-sent initiator': { hold: 'tap' },
   'init-computing initiator': { hold: 'jobs', ike: ['aes128gcm16-prfsha256-modp2048'] },
+  'intermediate-computing initiator': { hold: 'jobs', ike: [SLOW_STEP] },
+  'intermediate-sent initiator': { hold: 'tap', ike: [SLOW_STEP] },
+  'intermediate-awaited responder': { hold: 'tap', ike: [SLOW_STEP] },
+  'intermediate-computing responder': { hold: 'jobs', ike: [SLOW_STEP] },
   'auth-sent initiator': { hold: 'tap' },
   'init-computing responder': { hold: 'jobs', ike: ['aes128gcm16-prfsha256-modp2048'] },
   'init-replied responder': { hold: 'tap' },
@@ -93,10 +109,13 @@ function holdIn(state: StateName, role: (typeof ROLES)[number]): Held {
     const header = ikeIn(datagram)?.header
     if (!isHeld || header === undefined) return datagram
     if (state === 'init-computing' && role === 'initiator' && header.isResponse) target.jobMs = NEVER
-    const awaited = { 'init-sent': IKE_SA_INIT, 'auth-sent': IKE_AUTH, 'init-replied': IKE_AUTH } as Record<
-      string,
-      number
-    >
+    const awaited: Record<string, number> = {
+      'init-sent': IKE_SA_INIT,
+      'intermediate-sent': IKE_INTERMEDIATE,
+      'intermediate-awaited': IKE_INTERMEDIATE,
+      'auth-sent': IKE_AUTH,
+      'init-replied': IKE_AUTH,
+    }
     const stops = header.exchangeType === awaited[state] && header.isResponse === (role === 'initiator')
     return options.hold === 'tap' && stops ? undefined : datagram
   }

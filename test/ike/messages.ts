@@ -5,11 +5,12 @@ import { natDetectionNotifies } from '../../src/ike/nat-detection.ts'
 import { signatureHashNotify } from '../../src/ike/payloads.ts'
 import type { SocketAddress } from '../../src/sa/child-sa.ts'
 import { toWireProposals } from '../../src/sa/negotiate.ts'
-import { DEFAULT_IKE_PROPOSALS, parseIkeProposal } from '../../src/sa/proposal.ts'
+import { parseIkeProposal } from '../../src/sa/proposal.ts'
 import { addNonEspMarker } from '../../src/wire/esp.ts'
 import { EXCHANGE_TYPE, PROTOCOL, TRANSFORM_TYPE } from '../../src/wire/iana.ts'
 import type { IkeHeader, Payload } from '../../src/wire/ike-types.ts'
 import type { SimHost } from '../sim/host.ts'
+import { PLAIN_IKE_PROPOSALS } from '../sim/pair.ts'
 import { SeededRng } from '../sim/seeded-rng.ts'
 
 /** Public values and nonces by method and seed: a flood of strangers must not cost the test what it spares the responder. */
@@ -33,7 +34,7 @@ export function initRequest(
   to: SocketAddress,
   options: { readonly seed?: number; readonly words?: string } = {},
 ): { readonly header: IkeHeader; readonly payloads: Payload[] } {
-  const suites = options.words === undefined ? DEFAULT_IKE_PROPOSALS : [parseIkeProposal(options.words)]
+  const suites = options.words === undefined ? PLAIN_IKE_PROPOSALS : [parseIkeProposal(options.words)]
   const method = suites[0]?.transforms.find((t) => t.type === TRANSFORM_TYPE.KE)?.id ?? 0
   const { publicKey, nonce } = strangerOf(method, options.seed ?? 1)
   const header = {

@@ -350,6 +350,32 @@ describe('the responder', () => {
     expect(has(answer ?? [], NOTIFY.UNEXPECTED_NAT_DETECTED)).toBe(!isFine)
   })
 
+  it('MOB-10 MOB-06 an IKE_AUTH that forbids NATs and came through one leaves no SA, and says why', () => {
+    for (const nat of [false, true]) {
+      const ring = new KeyRing()
+      const pair = makePair({ nat, leftOptions: { keyLog: ring }, rightOptions: { keyLog: ring } })
+      pair.net.tap = (datagram) => {
+        const message = ikeIn(datagram)
+        const { local, remote } = datagram
+        if (message?.header.exchangeType !== IKE_AUTH || message.header.isResponse) return datagram
+        const octets = (address: string) => Uint8Array.from(address.split('.').map(Number))
+        const ports = Uint8Array.of(0x11, 0x94, 0x11, 0x94)
+        const data = concatBytes(octets(local.address), octets(remote.address), ports)
+        const sealed = ring.seal(message.header, [
+          ...(opened(ring, message) ?? []),
+          notify(NOTIFY.NO_NATS_ALLOWED, data),
+        ])
+        return { ...datagram, data: concatBytes(new Uint8Array(4), sealed) }
+      }
+      pair.left.endpoint.initiate('right', pair.world.now)
+      pair.world.run(300)
+      expect(isUp(pair.right)).toBe(!nat)
+      if (!nat) continue
+      expect(pair.left.eventsOf('ike-sa-closed')[0]?.failure.text).toContain('UNEXPECTED_NAT_DETECTED')
+      expect(pair.right.eventsOf('ike-sa-closed')[0]?.failure.text).toContain('NO_NATS_ALLOWED')
+    }
+  })
+
   it('MOB-10 NO_NATS_ALLOWED of another length never fits', () => {
     for (const length of [0, 4, 11, 13, 36]) {
       const pair = up()
@@ -563,6 +589,27 @@ describe('several addresses', () => {
     expect(updates(messages(pair))).toEqual([])
   })
 
+  it('what the kernel says again and again leads to nothing: no message, no attempt before its time', () => {
+    const pair = up()
+    const silent = makePair()
+    silent.net.isCut = () => true
+    silent.left.lookAround(0)
+    silent.left.endpoint.initiate('right', silent.world.now)
+    const since = pair.world.sent.length
+    for (let i = 0; i < 500; i++) {
+      for (const { world, left, right } of [pair, silent]) {
+        left.lookAround(world.now)
+        right.lookAround(world.now)
+        world.run(100)
+      }
+    }
+    const asked = messages(pair, since).filter(({ message }) => !message.header.isResponse)
+    // Checks after 5 s of silence, by either side.
+    expect(asked.length).toBeLessThan(25)
+    const calls = silent.world.sent.map(({ at }) => at)
+    expect(calls.length).toBeLessThan(20)
+  })
+
   it('without any way the SA waits, and moves when there is one', () => {
     const pair = up({ livenessMs: 30_000 })
     pair.net.isCut = () => true
@@ -579,14 +626,19 @@ describe('several addresses', () => {
 })
 
 describe('peers without MOBIKE', () => {
-  it.each(['left', 'right'] as const)('%s moves: another IKE SA over the new address at once', (mover) => {
+  it.each([
+    ['left', 500],
+    // It is not ours to call: it says goodbye, and the other calls again after its first pause.
+    ['right', 1_500],
+  ] as const)('%s moves: another IKE SA over the new address within %d ms', (mover, withinMs) => {
     const pair = up({ left: { mobike: false }, livenessMs: 30_000 })
     const spis = ikeSpis(pair.left)
     const address = mover === 'left' ? ELSEWHERE : RIGHT_SECOND
     const movedAt = pair.world.now
+    if (mover === 'right') pair.left.endpoint.setPeerRemote('right', { family: 4, address, port: 500 }, movedAt)
     move(pair, pair[mover], address)
     const at = pair.world.run(5_000, () => ikeSpis(pair.left).length === 1 && ikeSpis(pair.left)[0] !== spis[0])
-    expect((at ?? Number.NaN) - movedAt).toBeLessThan(500)
+    expect((at ?? Number.NaN) - movedAt).toBeLessThan(withinMs)
     pair.world.run(500)
     expect(ikeSpis(pair.right)).toEqual(ikeSpis(pair.left))
     expect(trafficFlows(pair)).toBe(true)

@@ -4,7 +4,7 @@ import { encr, ke, prf } from '../../src/crypto/registry.ts'
 import type { Datagram, PeerConfig } from '../../src/ike/api.ts'
 import { selectorPayload, spiOctets } from '../../src/ike/exchanges/child.ts'
 import { natDetectionNotifies } from '../../src/ike/nat-detection.ts'
-import { find, notification, notify } from '../../src/ike/payloads.ts'
+import { find, notification, notify, signatureHashNotify } from '../../src/ike/payloads.ts'
 import { Protection } from '../../src/ike/protect.ts'
 import { toWireProposals } from '../../src/sa/negotiate.ts'
 import { parseEspProposal, parseIkeProposal } from '../../src/sa/proposal.ts'
@@ -49,6 +49,7 @@ function sealer(keys: ReturnType<typeof independent.ikeKeys>, isInitiator: boole
     integ: undefined,
     prf: existing(prf(PRF.PRF_HMAC_SHA2_256)),
     ke: existing(ke(KE.CURVE25519)),
+    additional: [],
     transforms: [],
   }
   const none = new Uint8Array(0)
@@ -74,6 +75,8 @@ const initPayloads = (header: IkeHeader, to: string, sa: Payload): Payload[] => 
   { type: 'KE', method: KE.CURVE25519, data: independent.x25519Public(secret) },
   { type: 'Nonce', data: nonce },
   ...natDetectionNotifies(header, socket(to)),
+  // Whose first message is shorter than the answer would be asked for a cookie.
+  signatureHashNotify([2, 3, 4, 5]),
   notify(USE_PPK),
 ]
 
@@ -90,7 +93,12 @@ it('PPK-02 PPK-03 as responder: SK_e unchanged, AUTH and the Child SA from the m
     isResponse: false,
     messageId: 0,
   }
-  const request = encodeIkeMessage(header, initPayloads(header, RIGHT, { type: 'SA', proposals: ikeProposals }))
+  // As long as a real one, so that the answer fits without a cookie (THREATS #11).
+  const padding = notify(40_000, new Uint8Array(64))
+  const request = encodeIkeMessage(header, [
+    ...initPayloads(header, RIGHT, { type: 'SA', proposals: ikeProposals }),
+    padding,
+  ])
   deliver(right, request, { address: LEFT }, 0, 500)
   const response = sent(right.drain(0))
   const nonceR = existing(find(response.payloads, 'Nonce')).data

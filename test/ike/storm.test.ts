@@ -60,7 +60,7 @@ it('THREATS 12 10,000 IKE SAs, authentic fragments of sets that are never comple
       for (let number = 2; number < 2 + PIECES; number++) {
         const message = fragment(2, number, total)
         offered += 1
-        if (sa.wants(message, 0) && sa.add(message, new Uint8Array(PIECE), 0) === undefined) taken += 1
+        if (sa.wants(message, 0) && sa.add(message, new Uint8Array(PIECE), 0, MAX_REASSEMBLED) === undefined) taken += 1
       }
     }
   }
@@ -75,7 +75,7 @@ it('THREATS 12 one IKE SA, as many octets as fit into 64 fragments: refused at 1
   let stored = 0
   for (let number = 2; number <= 64; number++) {
     const message = fragment(2, number, 64)
-    const result = sa.add(message, new Uint8Array(1_000), 0)
+    const result = sa.add(message, new Uint8Array(1_000), 0, MAX_REASSEMBLED)
     if (result === undefined) stored += 1_000
     else {
       expect(result).toMatchObject({ ok: false, fault: { kind: 'limit' } })

@@ -1,7 +1,15 @@
 /** Choosing among proposals (RFC 7296 §2.7, §3.3) against an oracle that writes out every combination. */
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { allows, checkSelection, selectProposal, toWireProposals } from '../../src/sa/negotiate.ts'
+import {
+  additionalMethods,
+  allows,
+  checkSelection,
+  selectProposal,
+  toWireProposals,
+  withoutAdditionalKe,
+  withoutKeyExchange,
+} from '../../src/sa/negotiate.ts'
 import type { SuiteProposal } from '../../src/sa/proposal.ts'
 import { PROTOCOL, TRANSFORM_TYPE } from '../../src/wire/iana.ts'
 import type { Proposal, Transform } from '../../src/wire/ike-types.ts'
@@ -241,4 +249,90 @@ it('a peer may use a suite exactly when one of its own allows it', () => {
     }),
     RUNS,
   )
+})
+
+describe('MKE-01 additional key exchanges', () => {
+  const { ADDKE1, ADDKE2, ADDKE3 } = TRANSFORM_TYPE
+  const base: readonly Transform[] = [
+    { type: ENCR, id: 20, keyLength: 128 },
+    { type: PRF, id: 5 },
+    { type: KE, id: 31 },
+  ]
+  const suite = (...more: readonly (readonly [type: number, id: number])[]): SuiteProposal => ({
+    transforms: [...base, ...more.map(([type, id]) => ({ type, id }))],
+  })
+  const chosen = (offer: SuiteProposal, ours: SuiteProposal) =>
+    selectProposal(toWireProposals([offer], PROTOCOL.IKE, new Uint8Array(8)), [ours], PROTOCOL.IKE)
+      ?.transforms.filter((t) => t.type >= ADDKE1)
+      .map((t) => [t.type, t.id])
+
+  it('one of each type that both have, ours first', () => {
+    const offer = suite([ADDKE1, 35], [ADDKE1, 36], [ADDKE1, 37], [ADDKE3, 32])
+    expect(chosen(offer, suite([ADDKE1, 37], [ADDKE1, 36], [ADDKE3, 32]))).toEqual([
+      [ADDKE1, 37],
+      [ADDKE3, 32],
+    ])
+  })
+
+  it('a type that only one side insists on puts the offer out of reach', () => {
+    expect(chosen(suite([ADDKE1, 36]), suite())).toBeUndefined()
+    expect(chosen(suite(), suite([ADDKE1, 36]))).toBeUndefined()
+    expect(chosen(suite([ADDKE1, 36]), suite([ADDKE2, 36]))).toBeUndefined()
+  })
+
+  it('NONE is answered where it was offered and nothing is done, and only there', () => {
+    const offer = suite([ADDKE1, 36], [ADDKE1, 0], [ADDKE2, 0], [ADDKE2, 37])
+    expect(chosen(offer, suite())).toEqual([
+      [ADDKE1, 0],
+      [ADDKE2, 0],
+    ])
+    expect(chosen(offer, suite([ADDKE1, 36], [ADDKE1, 0]))).toEqual([
+      [ADDKE1, 36],
+      [ADDKE2, 0],
+    ])
+    expect(chosen(suite(), suite([ADDKE1, 36], [ADDKE1, 0]))).toEqual([])
+  })
+
+  it('no method twice: another one is found, or NONE, or nothing', () => {
+    expect(chosen(suite([ADDKE1, 36], [ADDKE2, 36]), suite([ADDKE1, 36], [ADDKE2, 36]))).toBeUndefined()
+    expect(chosen(suite([ADDKE1, 31]), suite([ADDKE1, 31]))).toBeUndefined()
+    const both = suite([ADDKE1, 36], [ADDKE1, 37], [ADDKE2, 36])
+    // The first wish of ADDKE1 would leave nothing to ADDKE2.
+    expect(chosen(both, both)).toEqual([
+      [ADDKE1, 37],
+      [ADDKE2, 36],
+    ])
+    const optional = suite([ADDKE1, 36], [ADDKE2, 36], [ADDKE2, 0])
+    expect(chosen(optional, optional)).toEqual([
+      [ADDKE1, 36],
+      [ADDKE2, 0],
+    ])
+  })
+
+  it('an answer with a method twice, with none, or with a type that was not offered is refused', () => {
+    const ours = toWireProposals([suite([ADDKE1, 36], [ADDKE1, 37], [ADDKE2, 36])], PROTOCOL.IKE, new Uint8Array(0))
+    const answer = (...more: readonly (readonly [number, number])[]) =>
+      checkSelection([{ number: 1, protocol: PROTOCOL.IKE, spi: new Uint8Array(0), ...suite(...more) }], ours)
+    expect(answer([ADDKE1, 37], [ADDKE2, 36])).toBeDefined()
+    expect(answer([ADDKE1, 36], [ADDKE2, 36])).toBeUndefined()
+    expect(answer([ADDKE1, 37])).toBeUndefined()
+    expect(answer([ADDKE1, 37], [ADDKE2, 0])).toBeUndefined()
+    expect(answer([ADDKE1, 37], [ADDKE2, 36], [ADDKE3, 32])).toBeUndefined()
+    expect(answer()).toBeUndefined()
+  })
+
+  it('MKE-02 without IKE_INTERMEDIATE: suites that insist are out, the others go without', () => {
+    const left = withoutAdditionalKe([suite([ADDKE1, 36]), suite([ADDKE1, 36], [ADDKE1, 0]), suite()])
+    expect(left).toEqual([suite(), suite()])
+    expect(withoutAdditionalKe([suite([ADDKE1, 36], [ADDKE1, 0], [ADDKE2, 37])])).toEqual([])
+  })
+
+  it('a Child SA of IKE_AUTH has neither KE nor ADDKE', () => {
+    expect(withoutKeyExchange([suite([ADDKE1, 36]), suite()])).toEqual([{ transforms: base.slice(0, 2) }])
+  })
+
+  it('are done in the order of their types', () => {
+    const transforms = suite([ADDKE3, 32], [ADDKE2, 0], [ADDKE1, 36]).transforms
+    expect(additionalMethods(transforms)).toEqual([36, 32])
+  })
 })

@@ -3,8 +3,9 @@ import { encr, integ, ke, prf } from '../../src/crypto/registry.ts'
 import type { Datagram, KeyLog } from '../../src/ike/api.ts'
 import { Protection } from '../../src/ike/protect.ts'
 import type { ChildSa } from '../../src/sa/child-sa.ts'
+import { bytesEqual, concatBytes } from '../../src/wire/bytes.ts'
 import { addNonEspMarker, stripNonEspMarker } from '../../src/wire/esp.ts'
-import { KE, PRF } from '../../src/wire/iana.ts'
+import { EXCHANGE_TYPE, KE, PRF } from '../../src/wire/iana.ts'
 import { decodeIkeMessage } from '../../src/wire/ike-message.ts'
 import type { Decoded, IkeHeader, IkeMessage, Payload } from '../../src/wire/ike-types.ts'
 import { SeededRng } from './seeded-rng.ts'
@@ -22,6 +23,9 @@ export class KeyRing implements KeyLog {
 
   ike(sa: IkeEntry): void {
     const { skEi, skEr, skAi, skAr } = sa
+    // Both sides may log here.
+    if (this.#entriesOf(sa).some((known) => bytesEqual(concatBytes(known.skEi, known.skEr), concatBytes(skEi, skEr))))
+      return
     this.entries.push({ ...sa, skEi: skEi.slice(), skEr: skEr.slice(), skAi: skAi.slice(), skAr: skAr.slice() })
   }
 
@@ -30,9 +34,16 @@ export class KeyRing implements KeyLog {
     this.children.push({ ...sa, inboundKeys: copy(sa.inboundKeys), outboundKeys: copy(sa.outboundKeys) })
   }
 
-  entryOf(header: Pick<IkeHeader, 'initiatorSpi' | 'responderSpi'>): IkeEntry | undefined {
-    const { initiatorSpi, responderSpi } = header
-    return this.entries.find((e) => e.initiatorSpi === initiatorSpi && e.responderSpi === responderSpi)
+  /** The newest keys of an IKE SA, or for an IKE_INTERMEDIATE those under which it goes. */
+  entryOf(header: Pick<IkeHeader, 'initiatorSpi' | 'responderSpi'> & Partial<IkeHeader>): IkeEntry | undefined {
+    const all = this.#entriesOf(header)
+    const step = header.exchangeType === EXCHANGE_TYPE.IKE_INTERMEDIATE ? all[(header.messageId ?? 0) - 1] : undefined
+    return step ?? all.at(-1)
+  }
+
+  /** Oldest first: each IKE_INTERMEDIATE makes new keys. */
+  #entriesOf({ initiatorSpi, responderSpi }: Pick<IkeHeader, 'initiatorSpi' | 'responderSpi'>): IkeEntry[] {
+    return this.entries.filter((e) => e.initiatorSpi === initiatorSpi && e.responderSpi === responderSpi)
   }
 
   /** @returns what stands inside SK, or undefined when we have no key or it is not authentic */
@@ -68,6 +79,7 @@ export class KeyRing implements KeyLog {
       // Not used in SK payloads.
       prf: existing(prf(PRF.PRF_HMAC_SHA2_256)),
       ke: existing(ke(KE.CURVE25519)),
+      additional: [],
       transforms: [],
     }
     const keys = { skEi, skEr, skAi, skAr, skD: none, skPi: none, skPr: none }

@@ -2,6 +2,7 @@
 import { generatePrivateKey } from '../../src/crypto/keys.ts'
 import type { KeyKind } from '../../src/crypto/types.ts'
 import type { EndpointOptions, Identity, LocalAuth, PeerConfig, RemoteAuth } from '../../src/ike/api.ts'
+import { withoutAdditionalKe } from '../../src/sa/negotiate.ts'
 import {
   DEFAULT_ESP_PROPOSALS,
   DEFAULT_IKE_PROPOSALS,
@@ -19,6 +20,8 @@ import { World } from './world.ts'
 export const LEFT = '192.0.2.1'
 export const RIGHT = '198.51.100.1'
 const NAT_OUTSIDE = '203.0.113.1'
+/** Without ML-KEM, which takes milliseconds of real time: who wants it says so. */
+export const PLAIN_IKE_PROPOSALS = withoutAdditionalKe(DEFAULT_IKE_PROPOSALS)
 /** The network behind the NAT, where there is one. */
 const isLeftNet = (address: string): boolean => address.startsWith('192.0.2.')
 
@@ -84,7 +87,7 @@ export function peer(self: string, other: string, address: string, options: Pair
     remoteId: fqdn(other),
     localAuth: localAuth(self, options.auth),
     remoteAuth: remoteAuth(other, options.auth),
-    ikeProposals: options.ike?.map((words) => parseIkeProposal(words)) ?? DEFAULT_IKE_PROPOSALS,
+    ikeProposals: options.ike?.map((words) => parseIkeProposal(words)) ?? PLAIN_IKE_PROPOSALS,
     livenessMs: options.livenessMs ?? 30_000,
     tunnels: [
       {

@@ -65,7 +65,7 @@ export function drawScenario(seed: number, dice: SeededRng): Scenario {
       ike,
       esp: [draw(dice, ESP)],
       livenessMs: dice.chance(0.5) ? 5_000 : 30_000,
-      left,
+      left: { ...left, mobike: dice.chance(0.8) },
       right: {
         ...extensions(),
         ikeProposals: taste.map((words) => parseIkeProposal(words)),

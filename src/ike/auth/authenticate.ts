@@ -49,8 +49,8 @@ export function idBody(id: Identity, reserved: Uint8Array = new Uint8Array(3)): 
 function signedOctets(role: Role, protection: AuthKeys, handshake: Handshake, id: Uint8Array): Uint8Array {
   const { suite, keys } = protection
   return role === 'initiator'
-    ? initiatorSignedOctets(suite.prf, handshake.initRequest, handshake.nonceR, keys.skPi, id)
-    : responderSignedOctets(suite.prf, handshake.initResponse, handshake.nonceI, keys.skPr, id)
+    ? initiatorSignedOctets(suite.prf, handshake.initRequest, handshake.nonceR, keys.skPi, id, handshake.intAuth)
+    : responderSignedOctets(suite.prf, handshake.initResponse, handshake.nonceI, keys.skPr, id, handshake.intAuth)
 }
 
 export function proveOurselves(

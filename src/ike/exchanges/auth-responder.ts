@@ -14,6 +14,7 @@ import type { Core } from '../core.ts'
 import { failures, formatOffers } from '../describe.ts'
 import type { Handshake, IkeSa, LiveChild } from '../ike-sa.ts'
 import { sendResponse } from '../messaging.ts'
+import { isUntranslated } from '../mobike.ts'
 import { asksForRawKey, find, notification, notify } from '../payloads.ts'
 import type { Protection } from '../protect.ts'
 import { rawPublicKey } from './auth-initiator.ts'
@@ -49,6 +50,10 @@ export function handleAuthRequest(
   const found = authenticate(core, sa, protection, handshake, payloads, now)
   if ('reason' in found && isStranger) core.authBudget.failed(now)
   if ('reason' in found) return refuseAuth(core, sa, protection, request, found, now)
+  if (found.peer.mobike !== false && !isUntranslated(payloads, sa.replyPath)) {
+    const failure = failures.natForbidden(found.peer, sa.replyPath.remote)
+    return refuseAuth(core, sa, protection, request, failure, now, NOTIFY.UNEXPECTED_NAT_DETECTED)
+  }
 
   if (isChildless(payloads) && found.peer.childless === 'never') {
     const failure = failures.invalidMessage(`peer ${found.peer.name}`, 'its IKE_AUTH request lacks SA, TSi and TSr')

@@ -3,31 +3,43 @@
  *   --> HDR, SK { [N(REKEY_SA),] SA, Ni, [KEi,] TSi, TSr }
  *   <-- HDR, SK { SA, Nr, [KEr,] TSi, TSr }, or a notify
  */
+import { ke } from '../../crypto/registry.ts'
 import type { Instant } from '../../env.ts'
-import { checkSelection, toWireProposals, transformOf } from '../../sa/negotiate.ts'
+import { additionalMethods, checkSelection, toWireProposals, transformOf } from '../../sa/negotiate.ts'
 import { narrow } from '../../sa/traffic-selector.ts'
 import { EXCHANGE_TYPE, NOTIFY, PROTOCOL, TRANSFORM_TYPE } from '../../wire/iana.ts'
 import type { Payload, Proposal } from '../../wire/ike-types.ts'
 import type { Failure, PeerConfig, TunnelConfig } from '../api.ts'
-import { INIT_RETRIES, NONCE_LENGTH, TUNNEL_RETRY_MS } from '../constants.ts'
+import { INIT_RETRIES, NONCE_LENGTH, REDUNDANT_LIFE_MS, TUNNEL_RETRY_MS } from '../constants.ts'
 import type { Core } from '../core.ts'
 import { type ChildCreation, losesAgainst } from '../creation.ts'
 import { failures } from '../describe.ts'
 import type { IkeSa, LiveChild } from '../ike-sa.ts'
 import { sendRequest } from '../messaging.ts'
 import { errorNotify, find } from '../payloads.ts'
+import { wipeCreation } from '../secrets.ts'
 import { armTasks, schedule } from '../tasks.ts'
-import { type AgreedChild, installChild, selectorPayload, selectorsOf, spiNumber, spiOctets } from './child.ts'
+import {
+  type AgreedChild,
+  type ChildSecrets,
+  installChild,
+  selectorPayload,
+  selectorsOf,
+  spiNumber,
+  spiOctets,
+} from './child.ts'
 import { addChild, childrenOf, dropChild, isServed, replace, useChild } from './children.ts'
 import {
   generatePrivate,
   keyPayload,
   methodsOf,
+  NO_KEY,
   temporaryDelay,
   wantedMethod,
   withPublic,
   withShared,
 } from './create-child.ts'
+import { followUp } from './follow-up-initiator.ts'
 
 /** @param old the Child SA that the new one replaces. @returns false when there is nothing to do */
 export function beginChild(
@@ -59,13 +71,11 @@ function startAttempt(core: Core, sa: IkeSa, plan: Plan, now: Instant): void {
   withPublic(core, method, creation.privateKey, now, (publicKey, at) => {
     if (sa.creation !== creation || sa.state.name !== 'established') return
     // What the peer deleted meanwhile is not to come back as a further Child SA.
-    if (creation.rekeys !== undefined && oldChild(sa, creation) === undefined) return giveUp(core, sa, creation, at)
-    if (method !== undefined && publicKey === undefined) {
-      // What is to be replaced is asked for again when its time comes; a further one only by us.
-      return creation.rekeys === undefined
-        ? fail(core, sa, creation, failures.jobLost, at)
-        : giveUp(core, sa, creation, at)
-    }
+    const isGone = creation.rekeys !== undefined && oldChild(sa, creation) === undefined
+    const isLost = method !== undefined && publicKey === undefined
+    // What is to be replaced is asked for again when its time comes; a further one only by us.
+    if (isLost && creation.rekeys === undefined) return fail(core, sa, creation, failures.jobLost, at)
+    if (isGone || isLost) return giveUp(core, sa, creation, at)
     const payloads = requestPayloads(sa, creation, keyPayload(method, publicKey))
     const { protection } = sa.state
     const exchangeType = EXCHANGE_TYPE.CREATE_CHILD_SA
@@ -124,6 +134,7 @@ export function handleChildResponse(
     const missing = failures.invalidMessage(`peer ${sa.state.peer.name}`, 'it sent no nonce')
     return fail(core, sa, creation, 'reason' in agreed ? agreed : missing, now)
   }
+  const who = `peer ${sa.state.peer.name}`
   const method = transformOf(agreed.selected.transforms, TRANSFORM_TYPE.KE)?.id
   const peerPublic = find(payloads, 'KE')?.data
   withShared(core, method || undefined, creation.privateKey, peerPublic, now, (sharedSecret, isLost, at) => {
@@ -138,8 +149,17 @@ export function handleChildResponse(
         at,
       )
     }
-    const { nonceI } = creation
-    complete(core, sa, creation, agreed, { nonceI, nonceR, ...(sharedSecret && { sharedSecret }) }, at)
+    const additional = additionalMethods(agreed.selected.transforms).flatMap((id) => ke(id) ?? [])
+    const secrets = sharedSecret === undefined ? [] : [sharedSecret]
+    followUp(core, sa, creation, additional, payloads, secrets, at, (result, doneAt) => {
+      if (result.kind === 'refused') return handleRefusal(core, sa, creation, result.notifyType, NO_KEY, doneAt)
+      if (result.kind === 'done') {
+        const { nonceI } = creation
+        return complete(core, sa, creation, agreed, { nonceI, nonceR, secrets: result.secrets }, doneAt)
+      }
+      abandonOffer(core, sa, creation, doneAt)
+      fail(core, sa, creation, failures.invalidMessage(who, result.detail), doneAt)
+    })
   })
 }
 
@@ -178,29 +198,30 @@ function complete(
   sa: IkeSa,
   creation: ChildCreation,
   agreed: AgreedChild & { readonly outboundSpi: number },
-  secrets: { readonly nonceI: Uint8Array; readonly nonceR: Uint8Array; readonly sharedSecret?: Uint8Array },
+  secrets: Required<ChildSecrets>,
   now: Instant,
 ): void {
   if (sa.state.name !== 'established') return
   const { peer, protection } = sa.state
   const rival = creation.rival && childrenOf(sa).get(creation.rival.childId)
-  const isBeaten = rival !== undefined && losesAgainst(secrets.nonceI, secrets.nonceR, creation.rival)
+  // The winner may have been replaced in turn before our answer came: it wins all the same.
+  const isBeaten = losesAgainst(secrets.nonceI, secrets.nonceR, creation.rival)
   const spis = { exchangeRole: 'initiator', inboundSpi: creation.inboundSpi, outboundSpi: agreed.outboundSpi } as const
   // The peer receives on it since it answered; a redundant one carries nothing.
   const carries = isBeaten ? 'later' : 'now'
   const child = installChild(core, sa, peer, protection, secrets, agreed, spis, now, carries)
-  secrets.sharedSecret?.fill(0)
-  creation.privateKey.fill(0)
+  for (const secret of secrets.secrets) secret.fill(0)
+  wipeCreation(creation)
   sa.creation = undefined
   addChild(core, sa, child, now)
   const old = oldChild(sa, creation)
   if (isBeaten) {
     child.phase = 'redundant'
-    if (old === undefined) useChild(core, sa, rival)
-    else replace(old, rival)
+    if (rival !== undefined && old === undefined) useChild(core, sa, rival)
+    else if (rival !== undefined && old !== undefined) replace(old, rival)
     schedule(core, sa, { kind: 'delete-child', childId: child.sa.id }, now)
   } else {
-    if (rival !== undefined) rival.phase = 'redundant'
+    if (rival !== undefined) retire(core, sa, rival, now)
     if (old !== undefined) {
       replace(old, child)
       schedule(core, sa, { kind: 'delete-child', childId: old.sa.id }, now)
@@ -208,6 +229,12 @@ function complete(
   }
   core.settled(sa, now)
   armTasks(core, sa, now)
+}
+
+/** The peer's is redundant, and the peer deletes it. One that forgets is helped after a while. */
+function retire(core: Core, sa: IkeSa, rival: LiveChild, now: Instant): void {
+  rival.phase = 'redundant'
+  schedule(core, sa, { kind: 'delete-child', childId: rival.sa.id }, now, REDUNDANT_LIFE_MS)
 }
 
 function handleRefusal(
@@ -231,6 +258,7 @@ function handleRefusal(
       const { rekeys, retries, rival } = creation
       return startAttempt(core, sa, { tunnel, rekeys, method, retries: retries + 1, ...(rival && { rival }) }, now)
     }
+    case NOTIFY.STATE_NOT_FOUND:
     case NOTIFY.TEMPORARY_FAILURE: {
       giveUp(core, sa, creation, now)
       const delay = temporaryDelay(core)
@@ -265,7 +293,7 @@ function fail(core: Core, sa: IkeSa, creation: ChildCreation, failure: Failure, 
 
 /** Our attempt is over; what the peer made meanwhile stands. */
 function giveUp(core: Core, sa: IkeSa, creation: ChildCreation, now: Instant): void {
-  creation.privateKey.fill(0)
+  wipeCreation(creation)
   sa.creation = undefined
   const old = oldChild(sa, creation)
   const rival = creation.rival && childrenOf(sa).get(creation.rival.childId)

@@ -2,8 +2,10 @@
  * CREATE_CHILD_SA as responder for a Child SA (RFC 7296 §1.3.1, §1.3.3). The new SA receives from here on; what we send
  * moves to it when the peer's Delete of the old one shows that it receives, too.
  */
+import { ke } from '../../crypto/registry.ts'
+import type { KeAnswer } from '../../crypto/types.ts'
 import type { Instant } from '../../env.ts'
-import { transformOf } from '../../sa/negotiate.ts'
+import { additionalMethods, transformOf } from '../../sa/negotiate.ts'
 import { NOTIFY, PROTOCOL, TRANSFORM_TYPE } from '../../wire/iana.ts'
 import type { IkeMessage, Payload } from '../../wire/ike-types.ts'
 import { CHILDREN_PER_SA, CONFIRMED_AFTER_MS, NONCE_LENGTH } from '../constants.ts'
@@ -16,15 +18,8 @@ import { find, notification, notify } from '../payloads.ts'
 import { armTasks } from '../tasks.ts'
 import { type AgreedChild, answerChild, installChild, selectorPayload, spiNumber, spiOctets } from './child.ts'
 import { addChild, childrenOf, heirOf, replace } from './children.ts'
-import {
-  generatePrivate,
-  judgeKe,
-  type KeVerdict,
-  keyPayload,
-  suitesInCreate,
-  withPublic,
-  withShared,
-} from './create-child.ts'
+import { judgeKe, type KeVerdict, keyPayload, suitesInCreate, withAnswer } from './create-child.ts'
+import { type AwaitedFollowUp, awaitFollowUp } from './follow-up-responder.ts'
 
 export function answerChildRequest(
   core: Core,
@@ -48,13 +43,13 @@ export function answerChildRequest(
     return refuse(notify(verdict.notifyType))
   }
   if (old === undefined && isJustMade(sa, verdict.child, now)) return refuse(notify(NOTIFY.TEMPORARY_FAILURE))
-  const ke = judgeKe(transformOf(verdict.child.selected.transforms, TRANSFORM_TYPE.KE), find(payloads, 'KE'))
-  if (ke.kind === 'other') return refuse(ke.answer)
-  if (ke.kind === 'invalid') {
+  const judged = judgeKe(transformOf(verdict.child.selected.transforms, TRANSFORM_TYPE.KE), find(payloads, 'KE'))
+  if (judged.kind === 'other') return refuse(judged.answer)
+  if (judged.kind === 'invalid') {
     refuse(notify(NOTIFY.INVALID_SYNTAX))
     return core.close(sa, failures.invalidMessage(`peer ${peer.name}`, 'its KE payload has another length'), now)
   }
-  compute(core, sa, request, payloads, verdict.child, old, ke, now)
+  compute(core, sa, request, payloads, verdict.child, old, judged, now)
 }
 
 type Rekeyed =
@@ -73,12 +68,15 @@ function rekeyedChild(sa: IkeSa, payloads: readonly Payload[]): Rekeyed | undefi
     const answer = { type: 'Notify', protocol: PROTOCOL.ESP, spi, notifyType, data: new Uint8Array() } as const
     return { kind: 'refused', answer }
   }
+  return mayBeReplaced(sa, child)
+    ? { kind: 'found', child }
+    : { kind: 'refused', answer: notify(NOTIFY.TEMPORARY_FAILURE) }
+}
+
+function mayBeReplaced(sa: IkeSa, child: LiveChild): boolean {
   const isFree = child.phase === 'live' || child.phase === 'rekeying'
   const isRival = sa.creation?.kind === 'child' && sa.creation.rival !== undefined && sa.creation.rekeys === child.sa.id
-  if (!isFree || isRival || heirOf(sa, child) !== undefined) {
-    return { kind: 'refused', answer: notify(NOTIFY.TEMPORARY_FAILURE) }
-  }
-  return { kind: 'found', child }
+  return childrenOf(sa).get(child.sa.id) === child && isFree && !isRival && heirOf(sa, child) === undefined
 }
 
 /** Both asked for the same tunnel at once, and we have ours: the peer looks again and finds it. */
@@ -99,69 +97,91 @@ function compute(
   payloads: readonly Payload[],
   agreed: AgreedChild,
   old: LiveChild | undefined,
-  ke: Extract<KeVerdict, { kind: 'none' | 'use' }>,
+  judged: Extract<KeVerdict, { kind: 'none' | 'use' }>,
   now: Instant,
 ): void {
   const nonceI = find(payloads, 'Nonce')?.data
   if (nonceI === undefined) return
-  const method = ke.kind === 'use' ? ke.method : undefined
-  const peerPublic = ke.kind === 'use' ? ke.peerPublic : undefined
-  const privateKey = generatePrivate(core, method)
+  const method = judged.kind === 'use' ? judged.method : undefined
+  const peerPublic = judged.kind === 'use' ? judged.peerPublic : undefined
   sa.responses.begin(request.header.messageId)
-  withPublic(core, method, privateKey, now, (publicKey, publicAt) => {
-    withShared(core, method, privateKey, peerPublic, publicAt, (sharedSecret, isLost, at) => {
-      if (sa.state.name === 'closing') {
-        return sendResponse(core, sa, sa.state.protection, request, [notify(NOTIFY.TEMPORARY_FAILURE)], at)
-      }
-      if (sa.state.name !== 'established') return
-      if (isLost || (method !== undefined && publicKey === undefined)) {
-        return sendResponse(core, sa, sa.state.protection, request, [notify(NOTIFY.TEMPORARY_FAILURE)], at)
-      }
-      finish(core, sa, request, agreed, old, nonceI, keyPayload(method, publicKey), sharedSecret, at)
-    })
+  withAnswer(core, method, peerPublic, now, (key, at) => {
+    if (sa.state.name !== 'established' && sa.state.name !== 'closing') return
+    if (sa.state.name === 'closing' || (method !== undefined && key === undefined)) {
+      return sendResponse(core, sa, sa.state.protection, request, [notify(NOTIFY.TEMPORARY_FAILURE)], at)
+    }
+    const offer = { agreed, old, nonceI, nonceR: core.env.rng.bytes(NONCE_LENGTH), inboundSpi: core.newInboundSpi() }
+    answer(core, sa, request, offer, method, key, at)
   })
 }
 
-/** <-- HDR, SK { SA, Nr, [KEr,] TSi, TSr } */
-function finish(
+/** A Child SA that lacks nothing but its keys. */
+interface Draft {
+  readonly agreed: AgreedChild
+  readonly old: LiveChild | undefined
+  readonly nonceI: Uint8Array
+  readonly nonceR: Uint8Array
+  readonly inboundSpi: number
+}
+
+/** <-- HDR, SK { SA, Nr, [KEr,] TSi, TSr [, N(ADDITIONAL_KEY_EXCHANGE)] } */
+function answer(
   core: Core,
   sa: IkeSa,
   request: IkeMessage,
-  agreed: AgreedChild,
-  old: LiveChild | undefined,
-  nonceI: Uint8Array,
-  key: Payload[],
-  sharedSecret: Uint8Array | undefined,
+  draft: Draft,
+  method: number | undefined,
+  key: KeAnswer | undefined,
   now: Instant,
 ): void {
   if (sa.state.name !== 'established') return
+  const { protection } = sa.state
+  const { selected, selectors } = draft.agreed
+  const { number, transforms } = selected
+  const response: Payload[] = [
+    { type: 'SA', proposals: [{ number, protocol: PROTOCOL.ESP, spi: spiOctets(draft.inboundSpi), transforms }] },
+    { type: 'Nonce', data: draft.nonceR },
+    ...keyPayload(method, key?.data),
+    selectorPayload('TSi', selectors.remote),
+    selectorPayload('TSr', selectors.local),
+  ]
+  const secrets = key === undefined ? [] : [key.sharedSecret]
+  const remaining = additionalMethods(transforms).flatMap((id) => ke(id) ?? [])
+  if (remaining.length > 0) {
+    const { old } = draft
+    const complete: AwaitedFollowUp['complete'] = (last, lastKey, all, at) => {
+      // Our own rekeying was done first: the peer knows its result and falls back on it.
+      if (old !== undefined && !mayBeReplaced(sa, old)) {
+        return sendResponse(core, sa, protection, last, [notify(NOTIFY.TEMPORARY_FAILURE)], at)
+      }
+      install(core, sa, draft, all, at)
+      sendResponse(core, sa, protection, last, [lastKey], at)
+    }
+    response.push(awaitFollowUp(core, sa, { remaining, secrets, complete }, now))
+    return sendResponse(core, sa, protection, request, response, now)
+  }
+  install(core, sa, draft, secrets, now)
+  for (const secret of secrets) secret.fill(0)
+  sendResponse(core, sa, protection, request, response, now)
+  armTasks(core, sa, now)
+}
+
+/** @param secrets SK(0) to SK(n); none without a key exchange */
+function install(core: Core, sa: IkeSa, draft: Draft, secrets: readonly Uint8Array[], now: Instant): void {
+  if (sa.state.name !== 'established') return
   const { peer, protection } = sa.state
-  const { selected, selectors } = agreed
-  const inboundSpi = core.newInboundSpi()
-  const nonceR = core.env.rng.bytes(NONCE_LENGTH)
-  const spis = { exchangeRole: 'responder', inboundSpi, outboundSpi: spiNumber(selected.spi) } as const
-  const secrets = { nonceI, nonceR, ...(sharedSecret && { sharedSecret }) }
+  const { agreed, old, nonceI, nonceR, inboundSpi } = draft
+  const spis = { exchangeRole: 'responder', inboundSpi, outboundSpi: spiNumber(agreed.selected.spi) } as const
   const replaced = old && childrenOf(sa).get(old.sa.id)
   const carries = replaced === undefined ? 'now' : 'later'
-  const child = installChild(core, sa, peer, protection, secrets, agreed, spis, now, carries)
-  sharedSecret?.fill(0)
+  const child = installChild(core, sa, peer, protection, { nonceI, nonceR, secrets }, agreed, spis, now, carries)
   addChild(core, sa, child, now)
   const { creation } = sa
   const isRival = creation?.kind === 'child' && creation.rekeys === replaced?.sa.id && creation.tunnel === agreed.tunnel
   if (isRival) {
     creation.rival = { childId: child.sa.id, lowestNonce: lowestNonce(nonceI, nonceR) }
   } else if (replaced !== undefined) replace(replaced, child)
-  const { number, transforms } = selected
-  const answer: Payload[] = [
-    { type: 'SA', proposals: [{ number, protocol: PROTOCOL.ESP, spi: spiOctets(inboundSpi), transforms }] },
-    { type: 'Nonce', data: nonceR },
-    ...key,
-    selectorPayload('TSi', selectors.remote),
-    selectorPayload('TSr', selectors.local),
-  ]
   sa.unconfirmed = child.sa.id
-  sendResponse(core, sa, protection, request, answer, now)
-  armTasks(core, sa, now)
   // Its first Child SA: what IKE_AUTH would have settled.
   if (sa.beganChildless) core.settled(sa, now)
 }

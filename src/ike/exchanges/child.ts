@@ -95,11 +95,11 @@ export function answerChild(
   return { kind: 'refused', notifyType: NOTIFY.NO_PROPOSAL_CHOSEN, failure }
 }
 
-/** What makes the keys of a Child SA besides SK_d: nonces of its exchange, and g^ir when it had a key exchange. */
+/** What makes the keys of a Child SA besides SK_d: nonces of its exchange, and SK(0) to SK(n) when it had key exchanges. */
 export interface ChildSecrets {
   readonly nonceI: Uint8Array
   readonly nonceR: Uint8Array
-  readonly sharedSecret?: Uint8Array
+  readonly secrets?: readonly Uint8Array[]
 }
 
 /** KEYMAT and the install event. The Child SA lives from here on; `exchangeRole` is who sent the request that made it. */
@@ -115,13 +115,15 @@ export function installChild(
   carries: 'now' | 'later' = 'now',
 ): LiveChild {
   const suite = espSuite(selected.transforms)
+  const [sharedSecret, ...additional] = secrets.secrets ?? []
   const keys = childKeys(
     protection.suite.prf,
     protection.keys.skD,
     secrets.nonceI,
     secrets.nonceR,
     algorithms(suite),
-    secrets.sharedSecret,
+    sharedSecret,
+    additional,
   )
   const isInitiator = spis.exchangeRole === 'initiator'
   const child: ChildSa = {

@@ -43,10 +43,13 @@ export function dropChild(core: Core, sa: IkeSa, child: LiveChild, now: Instant)
   const heir = heirOf(sa, child)
   children.delete(child.sa.id)
   for (const other of children.values()) {
-    // What it was to replace goes on alone.
     if (other.replacedBy !== child.sa.id) continue
-    delete other.replacedBy
-    if (other.phase === 'replaced') other.phase = 'live'
+    // What it was to replace has the same heir, or goes on alone.
+    if (heir !== undefined) other.replacedBy = heir.sa.id
+    else {
+      delete other.replacedBy
+      if (other.phase === 'replaced') other.phase = 'live'
+    }
   }
   if (heir === undefined) {
     removeChild(core, peer, child)

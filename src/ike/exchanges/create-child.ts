@@ -1,5 +1,7 @@
 /** CREATE_CHILD_SA (RFC 7296 §1.3): what both roles and both kinds (Child SA, IKE SA) share. */
+import { answerOf } from '../../crypto/jobs.ts'
 import { ke } from '../../crypto/registry.ts'
+import type { KeAnswer } from '../../crypto/types.ts'
 import { DEFAULT_PFS_TRANSFORMS, type SuiteProposal } from '../../sa/proposal.ts'
 import { u16 } from '../../wire/bytes.ts'
 import { NOTIFY, TRANSFORM_TYPE } from '../../wire/iana.ts'
@@ -42,7 +44,7 @@ export function judgeKe(chosen: Transform | undefined, payload: PayloadOf<'KE'> 
   if (payload?.method !== chosen.id) {
     return { kind: 'other', answer: notify(NOTIFY.INVALID_KE_PAYLOAD, u16(chosen.id)) }
   }
-  if (payload.data.length !== ke(chosen.id)?.publicLength) return { kind: 'invalid' }
+  if (payload.data.length !== ke(chosen.id)?.requestLength) return { kind: 'invalid' }
   return { kind: 'use', method: chosen.id, peerPublic: payload.data }
 }
 
@@ -87,18 +89,35 @@ export function withPublic(
   })
 }
 
-/** g^ir, or undefined where there is no key exchange; `isLost` when the computation failed or the value is invalid. */
+/** The responder's part; undefined where there is no key exchange, or when the computation failed or the value is invalid. */
+export function withAnswer(
+  core: Core,
+  method: number | undefined,
+  request: Uint8Array | undefined,
+  now: number,
+  then: (answer: KeAnswer | undefined, at: number) => void,
+): void {
+  const algorithm = method === undefined ? undefined : ke(method)
+  if (method === undefined || algorithm === undefined || request === undefined) return then(undefined, now)
+  const drawn = algorithm.drawResponse(core.env.rng)
+  core.jobs.run({ kind: 'ke-respond', method, drawn, request }, now, (result, at) => {
+    drawn.fill(0)
+    then(result && answerOf(method, result), at)
+  })
+}
+
+/** The initiator's end: the secret, or undefined where there is no key exchange; `isLost` as in `withAnswer`. */
 export function withShared(
   core: Core,
   method: number | undefined,
   privateKey: Uint8Array,
-  peerPublic: Uint8Array | undefined,
+  response: Uint8Array | undefined,
   now: number,
   then: (sharedSecret: Uint8Array | undefined, isLost: boolean, at: number) => void,
 ): void {
-  if (method === undefined || peerPublic === undefined) return then(undefined, method !== undefined, now)
+  if (method === undefined || response === undefined) return then(undefined, method !== undefined, now)
   const own = privateKey.slice()
-  core.jobs.run({ kind: 'ke-shared', method, privateKey: own, peerPublic }, now, (shared, at) => {
+  core.jobs.run({ kind: 'ke-finish', method, privateKey: own, response }, now, (shared, at) => {
     own.fill(0)
     privateKey.fill(0)
     then(shared, shared === undefined, at)

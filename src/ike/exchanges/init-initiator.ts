@@ -6,7 +6,7 @@
  */
 import { ke } from '../../crypto/registry.ts'
 import type { Instant } from '../../env.ts'
-import { checkSelection, toWireProposals, transformOf } from '../../sa/negotiate.ts'
+import { additionalMethods, checkSelection, toWireProposals, transformOf } from '../../sa/negotiate.ts'
 import { bytesEqual } from '../../wire/bytes.ts'
 import { NOTIFY, PROTOCOL, TRANSFORM_TYPE } from '../../wire/iana.ts'
 import type { IkeMessage, Payload } from '../../wire/ike-types.ts'
@@ -20,15 +20,18 @@ import type { IkeSa, InitAttempt } from '../ike-sa.ts'
 import { sendInitRequest } from '../messaging.ts'
 import { detectNat } from '../nat-detection.ts'
 import { asksForRawKey, errorNotify, find, notification, notify, peerSignatureHashes } from '../payloads.ts'
-import { beginAuth } from './auth-initiator.ts'
 import {
   commonNotifies,
   fragmentationNotify,
+  intermediateNotify,
   makeProtection,
   NATT_PORT,
   resolveSuite,
+  speaksIntermediate,
   takesFragments,
 } from './ike-sa-init.ts'
+import { firstStep } from './intermediate.ts'
+import { beginStep } from './intermediate-initiator.ts'
 
 /** Begins with the first key exchange that we prefer. */
 export function beginInit(core: Core, sa: IkeSa, peer: PeerConfig, now: Instant): void {
@@ -62,6 +65,11 @@ function sendAttempt(core: Core, sa: IkeSa, attempt: InitAttempt, publicKey: Uin
     ...commonNotifies(sa),
     fragmentationNotify(),
     ...(peer.ppk ? [notify(NOTIFY.USE_PPK)] : []),
+    // The RFC has only the responder say it; who says it first leaves room for an answer that must not be longer.
+    ...(peer.childless === 'prefer' ? [notify(NOTIFY.CHILDLESS_IKEV2_SUPPORTED)] : []),
+    ...(peer.ikeProposals.some(({ transforms }) => additionalMethods(transforms).length > 0)
+      ? [intermediateNotify()]
+      : []),
   ])
 }
 
@@ -161,11 +169,19 @@ function accept(core: Core, sa: IkeSa, message: IkeMessage, datagram: Datagram, 
     )
   }
   const method = transformOf(selected.transforms, TRANSFORM_TYPE.KE)?.id
-  if (method !== attempt.method || keR.method !== method || keR.data.length !== suite.ke.publicLength) {
+  if (method !== attempt.method || keR.method !== method || keR.data.length !== suite.ke.responseLength) {
     return takeHint(
       core,
       sa,
       failures.invalidMessage(`peer ${peer.name}`, 'its KE payload does not fit its proposal'),
+      now,
+    )
+  }
+  if (suite.additional.length > 0 && !speaksIntermediate(message.payloads)) {
+    return takeHint(
+      core,
+      sa,
+      failures.invalidMessage(`peer ${peer.name}`, 'it chose an additional key exchange without IKE_INTERMEDIATE'),
       now,
     )
   }
@@ -194,7 +210,7 @@ function accept(core: Core, sa: IkeSa, message: IkeMessage, datagram: Datagram, 
   sa.path = floatPath(path, core.options.ports)
   sa.state = { name: 'init-computing', peer }
   core.timers.set(sa.id, 'halfOpenExpiry', now + JOB_LIFE_MS)
-  const job = { kind: 'ke-shared', method, privateKey: attempt.privateKey, peerPublic: keR.data } as const
+  const job = { kind: 'ke-finish', method, privateKey: attempt.privateKey, response: keR.data } as const
   core.jobs.run(job, now, (sharedSecret, at) => {
     attempt.privateKey.fill(0)
     if (sa.state.name !== 'init-computing') return
@@ -215,7 +231,7 @@ function accept(core: Core, sa: IkeSa, message: IkeMessage, datagram: Datagram, 
       usesPpk,
       allowsChildless,
     }
-    beginAuth(core, sa, peer, protection, handshake, at)
+    beginStep(core, sa, peer, firstStep(protection, handshake), at)
   })
 }
 

@@ -2,8 +2,9 @@
  * IKE_SA_INIT as responder. Until the initiator has shown that it receives at its address (COOKIE, when we are busy) and
  * has named a suite and group of ours, nothing is stored and no key exchange is computed (V2-024).
  */
+import type { KeAnswer } from '../../crypto/types.ts'
 import type { Instant } from '../../env.ts'
-import { selectProposal, transformOf } from '../../sa/negotiate.ts'
+import { selectProposal, transformOf, withoutAdditionalKe } from '../../sa/negotiate.ts'
 import type { SuiteProposal } from '../../sa/proposal.ts'
 import { u16 } from '../../wire/bytes.ts'
 import { EXCHANGE_TYPE, NOTIFY, PROTOCOL, TRANSFORM_TYPE } from '../../wire/iana.ts'
@@ -20,7 +21,18 @@ import { detectNat, type NatView } from '../nat-detection.ts'
 import { find, notification, notify, peerSignatureHashes } from '../payloads.ts'
 import type { IkeSuite } from '../protect.ts'
 import { refusal } from '../strangers.ts'
-import { commonNotifies, fragmentationNotify, makeProtection, resolveSuite, takesFragments } from './ike-sa-init.ts'
+import { withAnswer } from './create-child.ts'
+import {
+  commonNotifies,
+  fragmentationNotify,
+  intermediateNotify,
+  makeProtection,
+  resolveSuite,
+  speaksIntermediate,
+  takesFragments,
+} from './ike-sa-init.ts'
+import { firstStep } from './intermediate.ts'
+import { awaitStep } from './intermediate-responder.ts'
 
 /** What some peer that may be at this address is configured for. */
 export interface InitExtensions {
@@ -56,13 +68,6 @@ interface Offer {
   readonly nonceI: Uint8Array
 }
 
-/** What we say to an offer, but for our public value and nonce. */
-interface Answer {
-  readonly suite: IkeSuite
-  readonly chosen: Payload
-  readonly extras: readonly Payload[]
-}
-
 export function handleInitRequest(
   context: InitResponderContext,
   message: IkeMessage,
@@ -86,7 +91,7 @@ export function handleInitRequest(
   }
   if (context.cookieNeeded && !isProven) return askForCookie()
 
-  const { suites: ours } = context
+  const ours = speaksIntermediate(payloads) ? context.suites : withoutAdditionalKe(context.suites)
   const selected = selectProposal(offer.sa.proposals, ours, PROTOCOL.IKE, offer.ke.method)
   const suite = selected && resolveSuite(selected.transforms)
   if (selected === undefined || suite === undefined) {
@@ -95,7 +100,7 @@ export function handleInitRequest(
   }
   const method = transformOf(selected.transforms, TRANSFORM_TYPE.KE)?.id ?? 0
   if (offer.ke.method !== method) return refuse(notify(NOTIFY.INVALID_KE_PAYLOAD, u16(method)))
-  if (offer.ke.data.length !== suite.ke.publicLength) return refuse(notify(NOTIFY.INVALID_SYNTAX))
+  if (offer.ke.data.length !== suite.ke.requestLength) return refuse(notify(NOTIFY.INVALID_SYNTAX))
   const nat = detectNat(header, payloads, datagram)
   if (nat === undefined) {
     reportRefusal(context.core, () => failures.noNatTraversal(who), now)
@@ -104,9 +109,14 @@ export function handleInitRequest(
   const chosen: Payload = { type: 'SA', proposals: [{ protocol: PROTOCOL.IKE, ...selected, spi: new Uint8Array(0) }] }
   const sa = newHalf(context, message, datagram, nat, now)
   // Nobody gets more octets sent to another's address than it sends itself (THREATS #11).
-  const answer = { suite, chosen, extras: agreedNotifies(context.extensions, message) }
-  if (!isProven && answerLength(sa, answer) > message.raw.length) return askForCookie()
-  compute(context.core, sa, message, offer, answer, now)
+  const fits = (...answer: readonly Payload[]): boolean =>
+    isProven || answerLength(sa, suite, answer) <= message.raw.length
+  const answer = [chosen, ...requestedExtensions(context, payloads)]
+  if (!fits(...answer)) return askForCookie()
+  // Nobody asked for this one, so it is no reason to ask for a cookie.
+  const childless = notify(NOTIFY.CHILDLESS_IKEV2_SUPPORTED)
+  if (context.extensions.childless && fits(...answer, childless)) answer.push(childless)
+  compute(context.core, sa, message, offer, suite, answer, now)
   return { kind: 'half-open', sa }
 }
 
@@ -121,14 +131,10 @@ function showsCookie(
   return context.cookies().isValid(presented, remote, header.initiatorSpi, offer.nonceI)
 }
 
-/** What both sides can do besides, said only to who asked or where the RFC lets us say it unasked. */
-function agreedNotifies({ ppk, childless }: InitExtensions, { payloads }: IkeMessage): Payload[] {
-  const usesPpk = ppk && notification(payloads, NOTIFY.USE_PPK) !== undefined
-  return [
-    ...(takesFragments(payloads) ? [fragmentationNotify()] : []),
-    ...(usesPpk ? [notify(NOTIFY.USE_PPK)] : []),
-    ...(childless ? [notify(NOTIFY.CHILDLESS_IKEV2_SUPPORTED)] : []),
-  ]
+/** RFC 8784 §3: USE_PPK is answered by who has a PPK. */
+function requestedExtensions({ extensions }: InitResponderContext, payloads: readonly Payload[]): Payload[] {
+  const isPpkWanted = notification(payloads, NOTIFY.USE_PPK) !== undefined
+  return extensions.ppk && isPpkWanted ? [notify(NOTIFY.USE_PPK)] : []
 }
 
 /** Known to nobody yet. */
@@ -153,46 +159,50 @@ function newHalf(
   return sa
 }
 
-function compute(core: Core, sa: IkeSa, message: IkeMessage, offer: Offer, answer: Answer, now: Instant): void {
+function compute(
+  core: Core,
+  sa: IkeSa,
+  message: IkeMessage,
+  offer: Offer,
+  suite: IkeSuite,
+  answer: readonly Payload[],
+  now: Instant,
+): void {
   core.timers.set(sa.id, 'halfOpenExpiry', now + HALF_OPEN_LIFE_MS)
-  const { ke } = answer.suite
-  const method = ke.id
-  const privateKey = ke.generatePrivate(core.env.rng)
-  const waiting = (): boolean => sa.state.name === 'init-computing'
-  core.jobs.run({ kind: 'ke-shared', method, privateKey, peerPublic: offer.ke.data }, now, (sharedSecret, at) => {
-    if (!waiting() || sharedSecret === undefined) privateKey.fill(0)
-    if (!waiting()) return
-    if (sharedSecret === undefined) {
+  withAnswer(core, suite.ke.id, offer.ke.data, now, (ours, at) => {
+    if (sa.state.name !== 'init-computing') return
+    if (ours === undefined) {
       return core.close(sa, failures.invalidMessage(formatSocket(sa.path.remote), 'its public value is not valid'), at)
     }
-    core.jobs.run({ kind: 'ke-public', method, privateKey }, at, (publicKey) => {
-      privateKey.fill(0)
-      if (!waiting() || publicKey === undefined) return
-      reply(core, sa, message, offer.nonceI, answer, publicKey, sharedSecret)
-    })
+    reply(core, sa, message, offer.nonceI, suite, answer, ours)
   })
 }
 
-/** <-- HDR { SAr1, KEr, Nr, N(NAT_DETECTION_*), N(SIGNATURE_HASH_ALGORITHMS), [N(IKEV2_FRAGMENTATION_SUPPORTED),] [N(USE_PPK),] … } */
+/**
+ * <-- HDR { SAr1, [N(USE_PPK),] [N(CHILDLESS_IKEV2_SUPPORTED),] KEr, Nr, N(NAT_DETECTION_*), N(SIGNATURE_HASH_ALGORITHMS),
+ *       [N(IKEV2_FRAGMENTATION_SUPPORTED),] [N(INTERMEDIATE_EXCHANGE_SUPPORTED)] }
+ * @param answer the chosen proposal, and the extensions that were agreed on
+ */
 function encodeAnswer(
   sa: IkeSa,
-  { suite, chosen, extras }: Answer,
-  publicKey: Uint8Array,
+  { ke, additional }: IkeSuite,
+  answer: readonly Payload[],
+  keyData: Uint8Array,
   nonceR: Uint8Array,
 ): Uint8Array {
   return encodeIkeMessage(sa.header(EXCHANGE_TYPE.IKE_SA_INIT, 0, true), [
-    chosen,
-    { type: 'KE', method: suite.ke.id, data: publicKey },
+    ...answer,
+    { type: 'KE', method: ke.id, data: keyData },
     { type: 'Nonce', data: nonceR },
     ...commonNotifies(sa),
-    ...extras,
+    ...(sa.fragmentation ? [fragmentationNotify()] : []),
+    ...(additional.length > 0 ? [intermediateNotify()] : []),
   ])
 }
 
 /** Before anything is computed for it. */
-function answerLength(sa: IkeSa, answer: Answer): number {
-  const { publicLength } = answer.suite.ke
-  return encodeAnswer(sa, answer, new Uint8Array(publicLength), new Uint8Array(NONCE_LENGTH)).length
+function answerLength(sa: IkeSa, suite: IkeSuite, answer: readonly Payload[]): number {
+  return encodeAnswer(sa, suite, answer, new Uint8Array(suite.ke.responseLength), new Uint8Array(NONCE_LENGTH)).length
 }
 
 function reply(
@@ -200,13 +210,13 @@ function reply(
   sa: IkeSa,
   message: IkeMessage,
   nonceI: Uint8Array,
-  answer: Answer,
-  publicKey: Uint8Array,
-  sharedSecret: Uint8Array,
+  suite: IkeSuite,
+  answer: readonly Payload[],
+  { data, sharedSecret }: KeAnswer,
 ): void {
   const nonceR = core.env.rng.bytes(NONCE_LENGTH)
-  const response = encodeAnswer(sa, answer, publicKey, nonceR)
-  const protection = makeProtection(core, sa, answer.suite, { nonceI, nonceR }, sharedSecret)
+  const response = encodeAnswer(sa, suite, answer, data, nonceR)
+  const protection = makeProtection(core, sa, suite, { nonceI, nonceR }, sharedSecret)
   const peerHashes = peerSignatureHashes(message.payloads)
   const handshake = {
     nonceI,
@@ -215,10 +225,10 @@ function reply(
     initResponse: response,
     peerHashes,
     rawKeyRequested: false,
-    usesPpk: notification(answer.extras, NOTIFY.USE_PPK) !== undefined,
+    usesPpk: notification(answer, NOTIFY.USE_PPK) !== undefined,
     allowsChildless: false,
   }
-  sa.state = { name: 'init-replied', protection, handshake }
+  awaitStep(sa, firstStep(protection, handshake))
   sa.responses.answered(message, { messages: [response], payloads: undefined })
   core.transmit(sa.path, response)
 }

@@ -117,7 +117,7 @@ export function handleAnswer(
   }
   // The next update is on the list: this one answers for addresses of before (MOB-07).
   if (asked !== undefined && asked.moves !== mobility.moves) return
-  if (purpose === 'check-path') return joinEsp(core, sa)
+  if (purpose === 'check-path') return arrived(core, sa, now)
   const nat = detectNat(sa, payloads, path)
   const mapping = notification(payloads, NOTIFY.NAT_DETECTION_DESTINATION_IP)?.data
   if (purpose === 'liveness') {
@@ -133,7 +133,13 @@ export function handleAnswer(
     core.timers.stop(sa.id, 'natKeepalive')
     armKeepalive(core, sa, now)
   }
+  arrived(core, sa, now)
+}
+
+/** Both are at the new addresses. An IKE SA that was made there meanwhile may be one too many now. */
+function arrived(core: Core, sa: IkeSa, now: Instant): void {
   joinEsp(core, sa)
+  core.settled(sa, now)
 }
 
 function isEchoed(cookie2: Uint8Array, payloads: readonly Payload[]): boolean {

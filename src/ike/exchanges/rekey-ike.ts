@@ -1,10 +1,12 @@
 /**
  * IKE SA rekeying (RFC 7296 §1.3.2, §2.18), both roles:
  *   --> HDR, SK { SA(SPIi'), Ni, KEi }
- *   <-- HDR, SK { SA(SPIr'), Nr, KEr }
+ *   <-- HDR, SK { SA(SPIr'), Nr, KEr [, N(ADDITIONAL_KEY_EXCHANGE)] }
+ * Where additional key exchanges were agreed, IKE_FOLLOWUP_KE comes before the new IKE SA (follow-up-*.ts).
  * The new IKE SA counts its messages from 0 and inherits the Child SAs. Its initiator deletes the old one; until that
  * Delete, or a request on the new one, the responder does not know whether its answer arrived.
  */
+import type { KeAlgorithm } from '../../crypto/types.ts'
 import type { Instant } from '../../env.ts'
 import { checkSelection, selectProposal, toWireProposals, transformOf } from '../../sa/negotiate.ts'
 import { u64 } from '../../wire/bytes.ts'
@@ -23,6 +25,7 @@ import { lifetimeFrom } from '../lifetime.ts'
 import { sendRequest, sendResponse } from '../messaging.ts'
 import { errorNotify, find, notify } from '../payloads.ts'
 import type { IkeSuite } from '../protect.ts'
+import { wipeCreation } from '../secrets.ts'
 import { armTasks, schedule } from '../tasks.ts'
 import { childrenOf, inherit } from './children.ts'
 import {
@@ -30,13 +33,20 @@ import {
   judgeKe,
   keyPayload,
   methodsOf,
+  NO_KEY,
   temporaryDelay,
   wantedMethod,
+  withAnswer,
   withPublic,
   withShared,
 } from './create-child.ts'
+import { followUp } from './follow-up-initiator.ts'
+import { type AwaitedFollowUp, awaitFollowUp } from './follow-up-responder.ts'
 import { makeProtection, resolveSuite } from './ike-sa-init.ts'
 import { beginDelete, sendDelete } from './informational.ts'
+
+/** The peer can't just now, or has forgotten what it agreed to (RFC 9370 §2.2.4). */
+const BEGIN_AGAIN: ReadonlySet<number> = new Set([NOTIFY.TEMPORARY_FAILURE, NOTIFY.STATE_NOT_FOUND])
 
 type Plan = Pick<IkeCreation, 'method' | 'retries' | 'rival'>
 
@@ -97,8 +107,12 @@ export function handleIkeRekeyResponse(
     if (sharedSecret === undefined) return fail(core, sa, creation, 'its public value is not valid', at)
     const spis = { initiatorSpi: creation.newSpi, responderSpi: newSpi }
     const nonces = { nonceI: creation.nonceI, nonceR }
-    const fresh = makeSuccessor(core, sa, 'initiator', spis, suite, nonces, sharedSecret, at)
-    if (fresh !== undefined) settleSuccessor(core, sa, fresh, creation, nonceR, at)
+    followUp(core, sa, creation, suite.additional, payloads, [sharedSecret], at, (result, doneAt) => {
+      if (result.kind === 'refused') return handleRefusal(core, sa, creation, result.notifyType, NO_KEY, doneAt)
+      if (result.kind === 'failed') return fail(core, sa, creation, result.detail, doneAt)
+      const fresh = makeSuccessor(core, sa, 'initiator', spis, suite, nonces, result.secrets, doneAt)
+      if (fresh !== undefined) settleSuccessor(core, sa, fresh, creation, nonceR, doneAt)
+    })
   })
 }
 
@@ -156,12 +170,12 @@ function handleRefusal(
       method !== creation.method &&
       creation.retries < INIT_RETRIES
     ) {
-      creation.privateKey.fill(0)
+      wipeCreation(creation)
       const { retries, rival } = creation
       return startAttempt(core, sa, { method, retries: retries + 1, ...(rival && { rival }) }, now)
     }
   }
-  if (notifyType !== NOTIFY.TEMPORARY_FAILURE) return fail(core, sa, creation, `it answered ${notifyType}`, now)
+  if (!BEGIN_AGAIN.has(notifyType)) return fail(core, sa, creation, `it answered ${notifyType}`, now)
   giveUp(core, sa, creation, now)
   if (sa.successor === undefined) schedule(core, sa, { kind: 'rekey-ike' }, now, temporaryDelay(core))
 }
@@ -176,7 +190,7 @@ function fail(core: Core, sa: IkeSa, creation: IkeCreation, detail: string, now:
 }
 
 function giveUp(core: Core, sa: IkeSa, creation: IkeCreation, now: Instant): void {
-  creation.privateKey.fill(0)
+  wipeCreation(creation)
   sa.creation = undefined
   if (sa.state.name === 'closing') return sendDelete(core, sa, now)
   if (creation.rival?.sa.state.name === 'established') sa.successor = creation.rival.sa
@@ -209,34 +223,65 @@ export function answerIkeRekey(
     return core.close(sa, failures.invalidMessage(`peer ${peer.name}`, 'its KE payload has another length'), now)
   }
 
-  const privateKey = generatePrivate(core, ke.method)
   sa.responses.begin(request.header.messageId)
-  withPublic(core, ke.method, privateKey, now, (publicKey, publicAt) => {
-    withShared(core, ke.method, privateKey, ke.peerPublic, publicAt, (sharedSecret, _isLost, at) => {
-      if (sa.state.name === 'closed') return
-      const isReady = sa.state.name === 'established' && publicKey !== undefined && sharedSecret !== undefined
-      const responderSpi = core.newIkeSpi()
-      const nonceR = core.env.rng.bytes(NONCE_LENGTH)
-      const spis = { initiatorSpi: newSpi, responderSpi }
-      const fresh = isReady
-        ? makeSuccessor(core, sa, 'responder', spis, suite, { nonceI, nonceR }, sharedSecret, at)
-        : undefined
-      if (fresh === undefined) {
-        return sendResponse(core, sa, protection, request, [notify(NOTIFY.TEMPORARY_FAILURE)], at)
-      }
-      fresh.heirOf = sa
-      if (sa.creation?.kind === 'ike') sa.creation.rival = { sa: fresh, lowestNonce: lowestNonce(nonceI, nonceR) }
-      else sa.successor = fresh
-      const { number, transforms } = selected
-      const proposals = [{ number, protocol: PROTOCOL.IKE, spi: u64(responderSpi), transforms }]
-      const nonce: Payload = { type: 'Nonce', data: nonceR }
-      const answer: Payload[] = [{ type: 'SA', proposals }, nonce, ...keyPayload(ke.method, publicKey)]
-      sendResponse(core, sa, protection, request, answer, at)
-    })
+  withAnswer(core, ke.method, ke.peerPublic, now, (key, at) => {
+    if (sa.state.name === 'closed') return
+    if (sa.state.name !== 'established' || key === undefined) {
+      return sendResponse(core, sa, protection, request, [notify(NOTIFY.TEMPORARY_FAILURE)], at)
+    }
+    const responderSpi = core.newIkeSpi()
+    const nonceR = core.env.rng.bytes(NONCE_LENGTH)
+    const spis = { initiatorSpi: newSpi, responderSpi }
+    const make = (secrets: readonly Uint8Array[], madeAt: Instant): void =>
+      takeSuccessor(core, sa, spis, suite, { nonceI, nonceR }, secrets, madeAt)
+    const { number, transforms } = selected
+    const answer: Payload[] = [
+      { type: 'SA', proposals: [{ number, protocol: PROTOCOL.IKE, spi: u64(responderSpi), transforms }] },
+      { type: 'Nonce', data: nonceR },
+      ...keyPayload(ke.method, key.data),
+    ]
+    if (suite.additional.length === 0) make([key.sharedSecret], at)
+    else answer.push(awaitSuccessor(core, sa, suite.additional, key.sharedSecret, make, at))
+    sendResponse(core, sa, protection, request, answer, at)
   })
 }
 
-/** SKEYSEED = prf(SK_d (old), g^ir (new) | Ni | Nr); who asked is the original initiator of the new IKE SA. */
+/** @returns the notify that leads to IKE_FOLLOWUP_KE; `make` comes after the last of them */
+function awaitSuccessor(
+  core: Core,
+  sa: IkeSa,
+  remaining: readonly KeAlgorithm[],
+  sharedSecret: Uint8Array,
+  make: (secrets: readonly Uint8Array[], now: Instant) => void,
+  now: Instant,
+): Payload {
+  const complete: AwaitedFollowUp['complete'] = (request, key, secrets, at) => {
+    if (sa.state.name !== 'established') return
+    make(secrets, at)
+    sendResponse(core, sa, sa.state.protection, request, [key], at)
+  }
+  return awaitFollowUp(core, sa, { remaining, secrets: [sharedSecret], complete }, now)
+}
+
+/** As responder: the new IKE SA stands beside the old one until the peer shows that it has our answer. */
+function takeSuccessor(
+  core: Core,
+  sa: IkeSa,
+  spis: { readonly initiatorSpi: bigint; readonly responderSpi: bigint },
+  suite: IkeSuite,
+  nonces: { readonly nonceI: Uint8Array; readonly nonceR: Uint8Array },
+  secrets: readonly Uint8Array[],
+  now: Instant,
+): void {
+  const fresh = makeSuccessor(core, sa, 'responder', spis, suite, nonces, secrets, now)
+  if (fresh === undefined) return
+  fresh.heirOf = sa
+  const lowest = lowestNonce(nonces.nonceI, nonces.nonceR)
+  if (sa.creation?.kind === 'ike') sa.creation.rival = { sa: fresh, lowestNonce: lowest }
+  else sa.successor = fresh
+}
+
+/** SKEYSEED = prf(SK_d (old), SK(0) | Ni | Nr | SK(1) … SK(n)); who asked is the original initiator of the new IKE SA. */
 function makeSuccessor(
   core: Core,
   old: IkeSa,
@@ -244,13 +289,13 @@ function makeSuccessor(
   spis: { readonly initiatorSpi: bigint; readonly responderSpi: bigint },
   suite: IkeSuite,
   nonces: { readonly nonceI: Uint8Array; readonly nonceR: Uint8Array },
-  sharedSecret: Uint8Array,
+  [sharedSecret = NO_KEY, ...additional]: readonly Uint8Array[],
   now: Instant,
 ): IkeSa | undefined {
   if (old.state.name !== 'established' && old.state.name !== 'closing') return undefined
   const { peer, protection, remoteId } = old.state
   const fresh = new IkeSa({ id: core.newSaId(), role, ...spis, path: old.path, state: { name: 'starting', peer }, now })
-  const seed = { prf: protection.suite.prf, skD: protection.keys.skD }
+  const seed = { prf: protection.suite.prf, skD: protection.keys.skD, additional }
   const renewed = makeProtection(core, fresh, suite, nonces, sharedSecret, seed)
   fresh.state = { name: 'established', peer, protection: renewed, remoteId, since: now, children: new Map() }
   fresh.nat = old.nat
@@ -273,7 +318,7 @@ export function confirmSuccessor(core: Core, fresh: IkeSa, now: Instant): void {
   const old = fresh.heirOf
   if (old === undefined) return
   // It would delete this one, not use it, if our own attempt had won.
-  old.creation?.privateKey.fill(0)
+  wipeCreation(old.creation)
   old.creation = undefined
   inherit(core, old, fresh, now)
   core.settled(fresh, now)
@@ -283,7 +328,7 @@ export function confirmSuccessor(core: Core, fresh: IkeSa, now: Instant): void {
 /** The old IKE SA is deleted by the peer. @returns false when nothing takes over from it */
 export function handOver(core: Core, old: IkeSa, now: Instant): boolean {
   const { creation, heir } = old
-  if (creation !== undefined) creation.privateKey.fill(0)
+  wipeCreation(creation)
   old.creation = undefined
   if (heir === undefined) return false
   inherit(core, old, heir, now)

@@ -23,13 +23,14 @@ export function runTasks(core: Core, sa: IkeSa, now: Instant): void {
 
 /**
  * Our answer that made a Child SA may have been lost. To a peer that does not know the SA yet, a request about it would be
- * about nothing (CHILD_SA_NOT_FOUND), and when the answer gets through after all, it stands alone there.
+ * about nothing (CHILD_SA_NOT_FOUND), and when the answer gets through after all, it stands alone there. A peer that repeats
+ * its request shows that it still waits.
  */
 function isKnown(core: Core, sa: IkeSa, goal: TaskGoal, now: Instant): boolean {
   if (!('childId' in goal) || sa.unconfirmed !== goal.childId) return true
   const child = childrenOf(sa).get(goal.childId)
   if (child === undefined || core.options.lastInbound?.(goal.childId) !== undefined) return true
-  return now - child.installedAt >= CONFIRMED_AFTER_MS
+  return now - sa.lastAnswered >= CONFIRMED_AFTER_MS
 }
 
 function begin(core: Core, sa: IkeSa, goal: TaskGoal, now: Instant): void {

@@ -154,6 +154,28 @@ describe('one answer is lost', () => {
       children: ['b.1'],
     },
     {
+      title: 'V2-035 the answer to a: the winner is replaced in turn before a has it',
+      order: 'a:rekey-child b:rekey-child a.1 b.1 -a.1r b.1r b.2 b.2r b:rekey-again b.3 b.3r b.4 b.4r +600 a.1 a.1r',
+      lowest: 'a.1',
+      transcript: [
+        'a.1 REKEY(old) → SA',
+        'b.1 REKEY(old) → SA',
+        'b.2 D(old) → D(old)',
+        'b.3 REKEY(b.1) → SA',
+        'b.4 D(b.1) → D(b.1)',
+        'a.2 D(a.1) → D(a.1)',
+      ],
+      ike: ['old'],
+      children: ['b.3'],
+    },
+    {
+      title: 'the answer to a, for half a minute: b does not rekey what a may not know yet',
+      order: 'a:rekey-child a.1 -a.1r b:rekey-again +600 a.1 -a.1r +16000 a.1 -a.1r +16000 a.1 a.1r',
+      transcript: ['a.1 REKEY(old) → SA', 'a.2 D(old) → D(old)', 'b.1 REKEY(a.1) → SA', 'b.2 D(a.1) → D(a.1)'],
+      ike: ['old'],
+      children: ['b.1'],
+    },
+    {
       title: 'V2-035 both answers',
       order: 'a:rekey-child b:rekey-child a.1 b.1 -a.1r -b.1r +600 a.1 b.1 a.1r b.1r',
       lowest: 'a.1r',

@@ -6,14 +6,15 @@ import type { SimHost } from '../../sim/host.ts'
 import { expectConsistency, liveSas } from '../../sim/invariants.ts'
 import { KeyRing } from '../../sim/key-ring.ts'
 import { connect, innerPacket, LEFT, makePair, type Pair, peer, RIGHT, selector } from '../../sim/pair.ts'
-import { SeededRng } from '../../sim/seeded-rng.ts'
 import { HeldNet, type HostName } from './held-net.ts'
+import { NonceRng } from './nonce-rng.ts'
 
 export interface Ordering {
   /** Begins with the ids of the rows that it proves, if any. */
   readonly title: string
   /**
-   * Steps, one after the other with a space between them. `a:rekey-child` is a command to a, `b.1` delivers that message,
+   * Steps, one after the other with a space between them. `a:rekey-child` is a command to a (about the
+   * Child SA of the beginning; `rekey-again` is about the youngest), `b.1` delivers that message,
    * `-b.1r` loses it, `+600` lets milliseconds pass, so that requests without an answer are sent again. `b.2&b.2r` is both
    * in the same instant, with no time for a packet on its way. Afterwards the network
    * is open, and delivers what is still on its way in the order of sending.
@@ -43,17 +44,6 @@ const QUIET_MS = 60_000
 export function itHolds(orderings: readonly Ordering[]): void {
   const cases = orderings.flatMap((ordering) => SIDES.map((a) => [ordering.title, a, ordering] as const))
   it.each(cases)('%s (a is %s)', (_title, a, ordering) => live(ordering, a))
-}
-
-/** Nonces are the only 32 octets that a host draws whose order matters: the low ones begin with 0, all others with 128 or more. */
-class NonceRng extends SeededRng {
-  isLow = false
-
-  override bytes(length: number): Uint8Array {
-    const octets = super.bytes(length)
-    if (length === 32) octets[0] = this.isLow ? 0 : 128 | (octets[0] ?? 0)
-    return octets
-  }
 }
 
 interface Scene {
@@ -159,11 +149,18 @@ function take({ net, pair, hosts, rngs, oldChild }: Scene, step: string, lowest 
   answering.isLow = isLow
 }
 
-function obey({ world: { now } }: Pair, { name, endpoint }: SimHost, oldChild: number, command: string): void {
+function obey(
+  { world: { now } }: Pair,
+  { name, endpoint, installed }: SimHost,
+  oldChild: number,
+  command: string,
+): void {
   const other = name === 'left' ? 'right' : 'left'
   switch (command) {
     case 'rekey-child':
       return expect(endpoint.rekeyChild(oldChild, now)).toBe(true)
+    case 'rekey-again':
+      return expect(endpoint.rekeyChild(Math.max(...installed.keys()), now)).toBe(true)
     case 'delete-child':
       return expect(endpoint.deleteChild(oldChild, now)).toBe(true)
     case 'create-child':
