@@ -7,13 +7,13 @@ import type { Lifetime } from './lifetime.ts'
 import { schedule } from './tasks.ts'
 
 /** What the owner of the timer has to do itself. */
-export type LifetimeVerdict = 'ok' | 'expired' | 'reauthenticate'
+export type LifetimeVerdict = 'ok' | 'expired' | 'untrusted' | 'reauthenticate'
 
 export function armLifetime(core: Core, sa: IkeSa, now: Instant): void {
   if (sa.state.name !== 'established') return
   const children = [...sa.state.children.values()]
   const watched = children.some(hasVolumeLimit) ? now + USAGE_INTERVAL_MS : Number.POSITIVE_INFINITY
-  const limits = [sa.lifetime, ...children.map(limitsOf)]
+  const limits = [sa.lifetime, sa.trust, ...children.map(limitsOf)]
   const ends = limits.flatMap(({ softAt, hardAt }) => (softAt > now ? [softAt, hardAt] : [hardAt]))
   const next = Math.min(watched, sa.reauthenticateAt, ...ends)
   if (Number.isFinite(next)) core.timers.set(sa.id, 'lifetime', Math.max(next, now))
@@ -23,6 +23,11 @@ export function armLifetime(core: Core, sa: IkeSa, now: Instant): void {
 export function checkLifetimes(core: Core, sa: IkeSa, now: Instant): LifetimeVerdict {
   if (sa.state.name !== 'established') return 'ok'
   if (sa.lifetime.hardAt <= now) return 'expired'
+  if (sa.trust.hardAt <= now) return 'untrusted'
+  if (sa.trust.softAt <= now) {
+    sa.trust = { ...sa.trust, softAt: Number.POSITIVE_INFINITY }
+    schedule(core, sa, { kind: 'auth-lifetime' }, now)
+  }
   for (const child of sa.state.children.values()) checkChild(core, sa, child, now)
   if (sa.lifetime.softAt <= now && sa.successor === undefined && sa.heirOf === undefined) {
     sa.lifetime = { ...sa.lifetime, softAt: now + REKEY_RETRY_MS }

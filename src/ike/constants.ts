@@ -68,6 +68,14 @@ export const REKEY_JITTER = 0.1
 export const HARD_LIFETIME_FACTOR = 1.1
 /** A rekeying that was put off or failed is tried again after this long. */
 export const REKEY_RETRY_MS = 10_000
+/** Told a lifetime (RFC 4478), we authenticate anew this long before its end, or at its half when it is short … */
+export const REAUTH_MARGIN_MS = 30_000
+/** … and never sooner than after this. */
+export const REAUTH_LEAST_MS = 5_000
+/** Beside an IKE SA that carries the same, a new one waits for the peer to show that it has it; no longer than this. */
+export const HANDOVER_MS = 2_000
+/** A Delete, and the answer to one, wait this long after traffic has moved elsewhere: packets of before come first. */
+export const FAREWELL_MS = 100
 /** After TEMPORARY_FAILURE: at least this long, at most twice; at random, so that two that block each other part. */
 export const TEMPORARY_FAILURE_MS = 500
 /** A task that may not begin yet is looked at again. */
