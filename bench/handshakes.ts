@@ -5,8 +5,9 @@
  *
  * `--ike` may stand several times: the proposals take turns, so that their ratio holds.
  */
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { Lab } from '../test/lab/lib/lab.ts'
 import { REPO } from '../test/lab/lib/paths.ts'
@@ -103,8 +104,17 @@ async function measure(
     }
     return { method, contestants: standing.map(summary) }
   } finally {
-    for (const { lab } of standing) lab.close()
+    for (const { lab, pid } of standing) {
+      await endGently(pid)
+      lab.close()
+    }
   }
+}
+
+/** Node writes its profiles (--cpu-prof) when it ends by itself. */
+async function endGently(pid: number): Promise<void> {
+  process.kill(pid, 'SIGTERM')
+  for (let tries = 0; tries < 50 && existsSync(`/proc/${pid}`); tries++) await setTimeout(100)
 }
 
 const { values } = parseArgs({

@@ -12,7 +12,8 @@ NAPI_MODULE_INIT() {
   }
   setProperty(env, exports, "dropReasons", reasons);
   setProperty(env, exports, "cryptoBackend", makeString(env, (std::string("OpenSSL ") + evpVersion()).c_str()));
-  addIoMethods(env, exports);
+  addFdMethods(env, exports);
+  addLoopMethods(env, exports);
   addSadbMethods(env, exports);
   addPureMethods(env, exports);
   return exports;

@@ -82,6 +82,7 @@ int IkeSocket::receive() {
     }
     Datagram datagram{data, length, {}, from[i]};
     readLocal(headers[i].msg_hdr, &datagram.local);
+    if (guarded_ && ward(datagram)) continue;
     onDatagram_(context_, datagram);
   }
   return n;
@@ -118,6 +119,32 @@ int IkeSocket::send(const uint8_t* data, size_t length, const UdpPath& path) {
     if (errno != EINTR && errno != ECONNREFUSED) break;
   }
   return errno;
+}
+
+void IkeSocket::guard(const uint8_t* secret) {
+  guarded_ = secret != nullptr;
+  if (guarded_) memcpy(secret_, secret, sizeof secret_);
+  else memset(secret_, 0, sizeof secret_);
+}
+
+bool IkeSocket::ward(const Datagram& d) {
+  const size_t marker = load32(d.data + kLengthField) == d.length ? 0 : kMarker;
+  uint8_t reply[kMarker + kCookieReply] = {};
+  const CookieVerdict verdict = answerWithCookie(secret_, d.data + marker, d.length - marker, d.remote, reply + kMarker);
+  if (verdict == CookieVerdict::pass) return false;
+  if (verdict == CookieVerdict::drop) {
+    countDrop(Drop::malformedEsp);
+    return true;
+  }
+  UdpPath path{};
+  path.family = family_;
+  path.remote = d.remote;
+  path.hasLocal = d.local.base.sa_family != AF_UNSPEC;
+  if (path.hasLocal && family_ == 4) memcpy(path.local, &d.local.v4.sin_addr, 4);
+  if (path.hasLocal && family_ == 6) memcpy(path.local, &d.local.v6.sin6_addr, 16);
+  // A lost answer is asked for again.
+  send(reply + kMarker - marker, marker + kCookieReply, path);
+  return true;
 }
 
 void IkeSocket::close(OnClosed onClosed, void* context) {

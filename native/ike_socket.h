@@ -1,10 +1,11 @@
 // IKE datagrams on the main thread's loop: bounded batches, and a filter that keeps garbage away from JavaScript. Parses
-// nothing but the length field of the IKE header. Knows no N-API: datagrams go to a callback.
+// nothing but the length field of the IKE header, and under a guard first messages (cookie.h). Knows no N-API: datagrams go to a callback.
 #pragma once
 #include <uv.h>
 
 #include <memory>
 
+#include "cookie.h"
 #include "path.h"
 
 namespace tsvpn {
@@ -28,6 +29,8 @@ class IkeSocket {
   uint8_t family() const { return family_; }
   /** @returns 0 or an errno value */
   int send(const uint8_t* data, size_t length, const UdpPath& path);
+  /** While there is a secret, first messages without a cookie get one from here. @param secret kCookieSecret octets, or null */
+  void guard(const uint8_t* secret);
 
  private:
   // Implementation: datagrams per wake-up, so that a flood leaves the event loop to others in between.
@@ -37,6 +40,8 @@ class IkeSocket {
 
   static void onReady(uv_poll_t* handle, int status, int events);
   int receive();
+  /** @returns true when the datagram is dealt with */
+  bool ward(const Datagram& datagram);
 
   const int fd_;
   const uint8_t family_;
@@ -44,7 +49,8 @@ class IkeSocket {
   void* context_;
   OnClosed onClosed_ = nullptr;
   void* closedContext_ = nullptr;
-  bool closing_ = false, opened_ = false;
+  bool closing_ = false, opened_ = false, guarded_ = false;
+  uint8_t secret_[kCookieSecret] = {};
   uv_poll_t poll_{};
   std::unique_ptr<uint8_t[]> buffers_;
 };

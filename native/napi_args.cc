@@ -1,6 +1,7 @@
 // See napi_args.h.
 #include "napi_args.h"
 
+#include <fcntl.h>
 #include <uv.h>
 
 #include <cerrno>
@@ -249,6 +250,15 @@ bool readPath(napi_env env, napi_value value, const std::string& what, UdpPath* 
          readAddress(env, property(env, value, "remoteAddress"), what + ".remoteAddress", out->family,
                      static_cast<uint16_t>(port), &out->remote) &&
          readLocalAddress(env, property(env, value, "localAddress"), what + ".localAddress", out);
+}
+
+bool readFd(napi_env env, napi_value value, const std::string& what, int* out) {
+  int64_t fd;
+  if (!readNumber(env, value, what, 0, 0x7fffffff, &fd)) return false;
+  *out = static_cast<int>(fd);
+  if (fcntl(*out, F_GETFD) >= 0) return true;
+  throwSystem(env, errno, "fcntl", what + " " + std::to_string(fd));
+  return false;
 }
 
 napi_value makeBytes(napi_env env, const uint8_t* data, size_t length) {

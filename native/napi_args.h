@@ -60,6 +60,9 @@ bool readAddress(napi_env env, napi_value value, const std::string& what, uint8_
 /** `localAddress` of a path: '' is no address. */
 bool readLocalAddress(napi_env env, napi_value value, const std::string& what, UdpPath* path);
 
+/** A descriptor that is open. */
+bool readFd(napi_env env, napi_value value, const std::string& what, int* out);
+
 napi_value makeBytes(napi_env env, const uint8_t* data, size_t length);
 napi_value makeString(napi_env env, const char* text);
 napi_value makeNumber(napi_env env, double value);
@@ -72,7 +75,8 @@ struct Method {
 };
 void addMethods(napi_env env, napi_value exports, const Method* methods, size_t count);
 
-void addIoMethods(napi_env env, napi_value exports);
+void addFdMethods(napi_env env, napi_value exports);
+void addLoopMethods(napi_env env, napi_value exports);
 void addSadbMethods(napi_env env, napi_value exports);
 void addPureMethods(napi_env env, napi_value exports);
 

@@ -18,7 +18,7 @@ namespace {
 
 // Implementation: an ESP socket must hold what arrives while its thread is not scheduled (a few milliseconds at
 // 10 Gbit/s); an IKE socket a burst of handshakes.
-constexpr int kEspBuffer = 8 << 20, kIkeBuffer = 1 << 20;
+constexpr int kEspBuffer = 8 << 20, kIkeBuffer = 4 << 20;
 
 bool set(int fd, int level, int option, int value) { return setsockopt(fd, level, option, &value, sizeof value) == 0; }
 
@@ -75,6 +75,20 @@ SysResult attachSteering(int fd, uint32_t shards) {
   if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &filter, sizeof filter) < 0) {
     return {errno, "SO_ATTACH_REUSEPORT_CBPF"};
   }
+  return {0, nullptr};
+}
+
+SysResult pathMtu(const SocketAddress& remote, uint32_t mark, int* mtu) {
+  const bool v4 = remote.base.sa_family == AF_INET;
+  const int fd = socket(v4 ? AF_INET : AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return {errno, "socket"};
+  if (mark != 0 && !set(fd, SOL_SOCKET, SO_MARK, static_cast<int>(mark))) return fail(fd, "SO_MARK");
+  // Sends nothing: the kernel looks up the route and keeps it with the socket.
+  if (connect(fd, &remote.base, v4 ? sizeof(sockaddr_in) : sizeof(sockaddr_in6)) < 0) return fail(fd, "connect");
+  socklen_t length = sizeof *mtu;
+  const int got = v4 ? getsockopt(fd, IPPROTO_IP, IP_MTU, mtu, &length) : getsockopt(fd, IPPROTO_IPV6, IPV6_MTU, mtu, &length);
+  if (got < 0) return fail(fd, "IP_MTU");
+  close(fd);
   return {0, nullptr};
 }
 

@@ -20,6 +20,12 @@ SysResult openUdp(const UdpOptions& options, int* fd);
 /** See attachSteering in src/io/native.ts. */
 SysResult attachSteering(int fd, uint32_t shards);
 
+/**
+ * MTU of the way to `remote` as the kernel knows it: of the route's device, or less where it has learnt so.
+ * @param mark of the datagrams, for policy routing
+ */
+SysResult pathMtu(const SocketAddress& remote, uint32_t mark, int* mtu);
+
 /** Takes a pending error off the socket. @returns false when it is no open socket */
 bool clearSocketError(int fd);
 

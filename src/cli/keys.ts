@@ -86,7 +86,11 @@ export function psk(options: PskOptions): void {
   if (options.json === true) printJson({ file: resolve(options.output) })
   else {
     print(`The secret is in ${options.output}. Copy the file to the other side over a safe way; in peer.yaml on both:`)
-    print(`  psk: { file: ${options.output} }`)
+    print(
+      options.output.endsWith('.ppk')
+        ? `  ppk: { id: NAME, secret: { file: ${options.output} } }`
+        : `  psk: { file: ${options.output} }`,
+    )
   }
 }
 

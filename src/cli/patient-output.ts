@@ -67,15 +67,24 @@ export class PatientOutput {
   }
 
   #next(): void {
-    const line = this.#waiting.shift()
-    this.#isBusy = line !== undefined
-    if (line === undefined) {
+    const [first] = this.#waiting
+    this.#isBusy = first !== undefined
+    if (first === undefined) {
       this.#onIdle()
       return
     }
-    this.#length -= line.text.length
-    if (this.#gone.has(line.fd)) this.#next()
-    else this.#put(line.fd, new TextEncoder().encode(line.text))
+    const text = this.#takeLines(first.fd)
+    if (this.#gone.has(first.fd)) this.#next()
+    else this.#put(first.fd, new TextEncoder().encode(text))
+  }
+
+  /** What gathered during a write goes out in one: each costs a trip to another thread. */
+  #takeLines(fd: Fd): string {
+    const end = this.#waiting.findIndex((line) => line.fd !== fd)
+    const lines = this.#waiting.splice(0, end === -1 ? this.#waiting.length : end)
+    const text = lines.map((line) => line.text).join('')
+    this.#length -= text.length
+    return text
   }
 
   #put(fd: Fd, octets: Uint8Array): void {

@@ -93,7 +93,11 @@ function renderIkeSa(sa: IkeSaStatus): string[] {
   if (sa.ageMs === null) return [field('IKE SA', `${sa.state}, ${role}, ${formatEndpoint(sa.remote)}, ${spis}`)]
   return [
     field('IKE SA', `${sa.suite}, ${formatMs(sa.ageMs)} old, ${role}, ${spis}`),
-    field('path', `${formatEndpoint(sa.local)} ↔ ${formatEndpoint(sa.remote)}, ${natText(sa)}`),
+    field(
+      'path',
+      `${formatEndpoint(sa.local)} ↔ ${formatEndpoint(sa.remote)}, ${natText(sa)}, MOBIKE ${sa.mobike ? 'on' : 'off'}`,
+    ),
+    ...(sa.ppk === null ? [] : [field('PPK', `${sa.ppk} (RFC 8784)`)]),
     field('identities', `${sa.localId} ↔ ${sa.remoteId}`),
   ]
 }

@@ -147,6 +147,11 @@ export interface NamedIdentity {
   readonly identity: Identity
 }
 
+export interface NamedPpk {
+  readonly text: string
+  readonly id: Uint8Array
+}
+
 /**
  * An identity as strongSwan reads it (RFC 7296 §3.5): an address, user@host, @name or name (FQDN), @#hex (key ID).
  * The empty body and distinguished names are refused.
@@ -175,6 +180,13 @@ export function identity(value: unknown): NamedIdentity | Wrong {
   if (name === '' || name.startsWith('@') || name.endsWith('@')) return wrong
   const octets = new TextEncoder().encode(name)
   return named(name.includes('@') ? ID_TYPE.ID_RFC822_ADDR : ID_TYPE.ID_FQDN, octets)
+}
+
+/** What names a PPK (RFC 8784 §5.1) on both sides: characters that every implementation can be configured with. */
+export function ppkId(value: unknown): NamedPpk | Wrong {
+  return isText(value) && /^[\x21-\x7e]{1,64}$/.test(value)
+    ? { text: value, id: new TextEncoder().encode(value) }
+    : expected('a name such as office-2026, the same on both sides (1 to 64 ASCII characters without spaces)')
 }
 
 /** One line of proposal words. */

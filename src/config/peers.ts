@@ -4,10 +4,11 @@ import type { LocalAuth, RemoteAuth } from '../ike/api.ts'
 import { DEFAULT_ESP_PROPOSALS, DEFAULT_IKE_PROPOSALS } from '../sa/proposal.ts'
 import { parseSelector, type TrafficSelector } from '../sa/traffic-selector.ts'
 import { type Diagnostic, describeFound, type KeyPath } from './diagnostics.ts'
-import { STRONG_PSK_BITS } from './psk.ts'
+import { STRONG_PPK_BITS, STRONG_PSK_BITS } from './psk.ts'
 import { checkSection, isRecord } from './report.ts'
 import { type localSchema, peerSchema, tunnelSchema } from './schema.ts'
 import type { SecretContext } from './secret-file.ts'
+import type { Psk } from './secret-leaf.ts'
 import { diagnosticAt, type Source } from './source.ts'
 import {
   type ConfiguredPeer,
@@ -49,11 +50,11 @@ function buildPeer(name: string, raw: unknown, context: PeerContext): Configured
   const path = ['peers', name]
   checkName(context, path, name)
   const allowWeak = isRecord(raw) && raw.allowWeak === true
-  const place = { path, section: 'peer', inner: { ike: 'ike', local: 'local' } } as const
+  const place = { path, section: 'peer', inner: { ike: 'ike', local: 'local', ppk: 'ppk' } } as const
   const peer = checkSection(context.source, place, peerSchema(context.secrets, allowWeak), raw, context.diagnostics)
   const tunnels = isRecord(raw) ? buildTunnels(raw.tunnels, peer, allowWeak, path, context) : []
   if (peer === undefined) return undefined
-  warnAboutSecret(peer, raw, path, context)
+  warnAboutSecrets(peer, raw, path, context)
   const auth = chooseAuth(peer, path, context)
   const localId = peer.local?.id ?? context.local?.id
   if (localId === undefined && context.local !== undefined) {
@@ -68,10 +69,15 @@ function buildPeer(name: string, raw: unknown, context: PeerContext): Configured
     remoteId: peer.id.identity,
     remoteIdText: peer.id.text,
     ...auth,
+    ...(peer.ppk && {
+      ppk: { id: peer.ppk.id.id, secret: peer.ppk.secret.secret, required: peer.ppk.required ?? true },
+    }),
     ikeProposals: peer.ike?.proposals ?? DEFAULT_IKE_PROPOSALS,
     livenessMs: peer.ike?.liveness ?? DEFAULTS.livenessMs,
     rekeyMs: peer.ike?.rekey ?? DEFAULTS.ikeRekeyMs,
     ...(peer.ike?.reauth !== undefined && { reauthMs: peer.ike.reauth }),
+    mobike: peer.ike?.mobike ?? DEFAULTS.mobike,
+    childless: peer.ike?.childless ?? DEFAULTS.childless,
     onDead: peer.ike?.onDead ?? DEFAULTS.onDead,
     uniqueness: peer.uniqueness ?? DEFAULTS.uniqueness,
     tunnels,
@@ -193,18 +199,30 @@ function selectorOf(address: InterfaceAddress): TrafficSelector {
   return selector
 }
 
-function warnAboutSecret(peer: Peer, raw: unknown, path: KeyPath, context: PeerContext): void {
+function warnAboutSecrets(peer: Peer, raw: unknown, path: KeyPath, context: PeerContext): void {
+  const written = isRecord(raw) ? raw : {}
+  warnAboutSecret(peer.psk, written.psk, [...path, 'psk'], STRONG_PSK_BITS, context)
+  const ppk = isRecord(written.ppk) ? written.ppk.secret : undefined
+  warnAboutSecret(peer.ppk?.secret, ppk, [...path, 'ppk', 'secret'], STRONG_PPK_BITS, context)
+}
+
+/** @param strong bits that nobody can search */
+function warnAboutSecret(
+  secret: Psk | undefined,
+  written: unknown,
+  path: KeyPath,
+  strong: number,
+  context: PeerContext,
+): void {
   const warn = (message: string) => {
-    const { file, line, column, key } = diagnosticAt(context.source, [...path, 'psk'], message)
+    const { file, line, column, key } = diagnosticAt(context.source, path, message)
     context.warnings.push({ file, line, column, key, message })
   }
-  if (isRecord(raw) && typeof raw.psk === 'string') {
+  if (typeof written === 'string') {
     warn('the secret stands in the configuration itself; { file: … } keeps it out of backups and screenshots')
   }
-  if (peer.psk !== undefined && peer.psk.bits < STRONG_PSK_BITS) {
-    warn(
-      `the secret can be guessed (at most ${peer.psk.bits} bits, expected ${STRONG_PSK_BITS}); tsvpn psk makes a strong one`,
-    )
+  if (secret !== undefined && secret.bits < strong) {
+    warn(`the secret can be guessed (at most ${secret.bits} bits, expected ${strong}); tsvpn psk makes a strong one`)
   }
 }
 

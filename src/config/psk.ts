@@ -2,6 +2,8 @@
 
 /** What an attacker who plays the peer once must search (RFC 7296 §2.15 asks for a secret as strong as the keys). */
 export const STRONG_PSK_BITS = 128
+/** A quantum computer halves the bits that a search takes (RFC 8784 §6). */
+export const STRONG_PPK_BITS = 256
 
 /**
  * @param text the secret as written: `0x…` hex, `0s…` base64, anything else is its UTF-8 octets; one line end after it is

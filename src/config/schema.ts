@@ -60,6 +60,16 @@ export const peerSchema = (context: SecretContext, allowWeak: boolean) =>
       id: l.leaf(l.identity),
       psk: l.leaf(secretReference(context), { secret: true }).optional(),
       publicKey: l.leaf(publicKeyValue(context)).optional(),
+      ppk: z
+        .strictObject(
+          {
+            id: l.leaf(l.ppkId),
+            secret: l.leaf(secretReference(context), { secret: true }),
+            required: l.leaf(trueOrFalse).optional(),
+          },
+          text('a mapping such as { id: office-2026, secret: { file: office.ppk } }'),
+        )
+        .optional(),
       local: localSchema(context).optional(),
       allowWeak: l.leaf(trueOrFalse).optional(),
       uniqueness: l.leaf(l.word(['replace', 'keep', 'never'])).optional(),
@@ -72,6 +82,8 @@ export const peerSchema = (context: SecretContext, allowWeak: boolean) =>
             liveness: l.leaf(l.duration(1000, 86_400_000, '30s')).optional(),
             rekey: l.leaf(rekeyTime).optional(),
             reauth: l.leaf(rekeyTime).optional(),
+            mobike: l.leaf(trueOrFalse).optional(),
+            childless: l.leaf(l.word(['allow', 'prefer', 'never'])).optional(),
             onDead: l.leaf(l.word(['restart', 'clear'])).optional(),
           },
           mapping,
@@ -114,10 +126,11 @@ export const LATER: Readonly<Record<Section, readonly string[]>> = {
   interface: ['routes', 'dns'],
   listen: [],
   local: ['certificate', 'eap', 'chain'],
-  peer: ['certificate', 'eap', 'requestAddress', 'assignFrom', 'dns', 'mobike', 'ppk'],
+  peer: ['certificate', 'eap', 'requestAddress', 'assignFrom', 'dns'],
   ike: ['fragmentation'],
   tunnel: ['dns', 'pools', 'mode'],
   esp: [],
+  ppk: [],
 }
 
-export type Section = 'top' | 'interface' | 'listen' | 'local' | 'peer' | 'ike' | 'tunnel' | 'esp'
+export type Section = 'top' | 'interface' | 'listen' | 'local' | 'peer' | 'ike' | 'tunnel' | 'esp' | 'ppk'

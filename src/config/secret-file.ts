@@ -86,7 +86,7 @@ export function readFileText(path: string, folder: string, options: { isPrivate:
 function explainOpen(error: unknown, file: string, isPrivate: boolean): { reason: string; hint?: string } {
   const code = error instanceof Error && 'code' in error ? String(error.code) : String(error)
   if (code === 'ENOENT') {
-    const make = isPrivate && file.endsWith('.psk') ? 'tsvpn psk' : 'tsvpn keygen'
+    const make = isPrivate && /\.p[sp]k$/.test(file) ? 'tsvpn psk' : 'tsvpn keygen'
     return isPrivate
       ? { reason: 'no such file', hint: `make one with: ${make} -o ${quoteForShell(file)}` }
       : { reason: 'no such file' }

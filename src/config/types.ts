@@ -86,7 +86,9 @@ export const DEFAULTS = {
   livenessMs: 30_000,
   ikeRekeyMs: 4 * 3_600_000,
   espRekeyMs: 3_600_000,
+  mobike: true,
   onDead: 'restart',
+  childless: 'allow',
   uniqueness: 'replace',
   /** Packets. */
   replayWindow: 4096,

@@ -64,7 +64,11 @@ export interface IkeSaStatus {
   readonly remoteId: string
   /** e.g. `aes256gcm16-prfsha384-x25519`; '' until negotiated. */
   readonly suite: string
+  /** Id of the post-quantum pre-shared key in its keys (RFC 8784); null for none. */
+  readonly ppk: string | null
   readonly behindNat: { readonly local: boolean; readonly remote: boolean }
+  /** Both sides do MOBIKE: the SA lives on when an address changes. */
+  readonly mobike: boolean
   /** null until established. */
   readonly ageMs: number | null
 }

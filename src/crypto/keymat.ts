@@ -1,6 +1,6 @@
 /**
  * Key derivation of IKEv2, each formula as RFC 7296 writes it. Inputs are octets that were checked elsewhere; nothing is
- * logged, nothing is kept. PPK and resumption (RFC 8784, 5723) are not here.
+ * logged, nothing is kept. Post-quantum pre-shared keys are mixed in as RFC 8784 says; resumption (RFC 5723) is not here.
  */
 import { concat, wipe } from './bytes.ts'
 import type { EncrAlgorithm, IntegAlgorithm, PrfAlgorithm } from './types.ts'
@@ -139,6 +139,24 @@ export function deriveIkeKeys(suite: IkeKeySuite, input: IkeKeyInput & { readonl
   const keys = ikeKeys(suite, seed, input)
   wipe(seed)
   return keys
+}
+
+/** The keys of an IKE SA that a PPK changes. */
+export type PpkKeys = Pick<IkeKeys, 'skD' | 'skPi' | 'skPr'>
+
+/**
+ * SK_d  = prf+ (PPK, SK_d')                       (RFC 8784 §3)
+ * SK_pi = prf+ (PPK, SK_pi')
+ * SK_pr = prf+ (PPK, SK_pr')
+ *
+ * Only for an IKE SA that IKE_SA_INIT made: a rekeyed one has the PPK from SK_d of the old one.
+ *
+ * @param keys SK_d', SK_pi', SK_pr': as RFC 7296 derives them
+ * @returns new arrays of the same lengths
+ */
+export function mixPpk(prf: PrfAlgorithm, ppk: Uint8Array, keys: PpkKeys): PpkKeys {
+  const mix = (key: Uint8Array): Uint8Array => prfPlus(prf, ppk, key, key.length)
+  return { skD: mix(keys.skD), skPi: mix(keys.skPi), skPr: mix(keys.skPr) }
 }
 
 /**

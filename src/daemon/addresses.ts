@@ -81,6 +81,12 @@ export class Addresses {
     return entry?.candidates[entry.next]
   }
 
+  /** What else the name says, for when the address in use gives no answer. */
+  othersOf(peer: string): readonly Path['remote'][] {
+    const entry = this.#entries.get(peer)
+    return entry?.candidates.filter((_, i) => i !== entry.next) ?? []
+  }
+
   /** Begins to tell of addresses, and to ask again for names that did not resolve. */
   begin(onRemote: RemoteSink): void {
     this.#onRemote = onRemote

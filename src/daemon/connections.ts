@@ -8,8 +8,6 @@ import { TsvpnError } from '../errors.ts'
 import type { IkeEndpointApi, IkeEvent, IkeSaSnapshot } from '../ike/api.ts'
 
 import { bootOffset, now } from '../io/clock.ts'
-import type { EspOverhead } from '../io/mtu.ts'
-
 import type { ShardEvent } from '../io/native.ts'
 import type { DatagramSink, UdpSockets } from '../io/udp.ts'
 import type { ChildSa, Path } from '../sa/child-sa.ts'
@@ -23,6 +21,7 @@ import { messageOf } from './reporter.ts'
 import { selectorTexts } from './status.ts'
 import { SuspendWatch } from './suspend.ts'
 import type { JobRunner } from './types.ts'
+import { Whereabouts } from './whereabouts.ts'
 
 export interface ConnectionsOptions extends NetworkContext {
   readonly endpoint: IkeEndpointApi
@@ -38,15 +37,19 @@ export class Connections {
   readonly #options: ConnectionsOptions
   readonly #driver: Driver
   #suspendWatch: SuspendWatch | undefined
-  /** Ways to look at, with the latest suite of each. */
-  readonly #mtuDemands = new Map<string, EspOverhead>()
-  #isAdaptingMtu = false
+  #whereabouts: Whereabouts | undefined
+  /** Of the Child SAs that are installed. */
+  readonly #suites = new Map<number, ChildSa['suite']>()
+  /** What the device has, or is about to have: changes wait for each other. */
+  #leastMtu: number
+  #mtuChange: Promise<void> = Promise.resolve()
   #isClosing = false
   #onQuiet: () => void = () => {}
 
   constructor(options: ConnectionsOptions) {
     this.#options = options
-    const { endpoint, sockets, reporter, peers, addresses } = options
+    const { endpoint, sockets, reporter, peers, addresses, host } = options
+    this.#leastMtu = host.tun.mtu
     this.#driver = new Driver({
       endpoint,
       logger: reporter.logger,
@@ -76,11 +79,22 @@ export class Connections {
     for (const peer of config.peers) {
       const remote = addresses.remoteOf(peer.name)
       if (remote === undefined) continue
-      this.#driver.input('setPeerRemote', (endpoint, time) => endpoint.setPeerRemote(peer.name, remote, time))
+      this.#setRemote(peer, remote)
       this.#initiate(peer, remote)
     }
     addresses.begin((peer, remote, isFirst) => this.#remoteFound(peer, remote, isFirst))
     this.#suspendWatch = new SuspendWatch({ now, bootOffset, onResume: (ms) => this.#resumed(ms) })
+    const { host, sockets, reporter } = this.#options
+    this.#whereabouts = new Whereabouts({
+      config,
+      host,
+      families: sockets.families,
+      reporter,
+      snapshot: () => this.snapshot(),
+      onChange: (found) =>
+        this.#driver.input('addresses', (endpoint, time) => endpoint.localAddressesChanged(found, time)),
+    })
+    void this.#whereabouts.look()
   }
 
   readonly onDatagram: DatagramSink = (data, family, localAddress, localPort, remoteAddress, remotePort) => {
@@ -137,6 +151,7 @@ export class Connections {
   close(): void {
     this.#isClosing = true
     this.#suspendWatch?.close()
+    this.#whereabouts?.close()
     this.#driver.close()
   }
 
@@ -146,6 +161,12 @@ export class Connections {
     reporter.logger.log('info', 'resumed: peers are asked whether they are there', { pausedMs })
     this.#driver.input('resumed', (endpoint, time) => endpoint.resumed(time))
     void addresses.refresh()
+    void this.#whereabouts?.look()
+  }
+
+  #setRemote(peer: ConfiguredPeer, remote: Path['remote']): void {
+    const others = this.#options.addresses.othersOf(peer.name)
+    this.#driver.input('setPeerRemote', (endpoint, time) => endpoint.setPeerRemote(peer.name, remote, time, others))
   }
 
   #initiate(peer: ConfiguredPeer, remote: Path['remote']): void {
@@ -166,7 +187,7 @@ export class Connections {
   #remoteFound(peer: ConfiguredPeer, remote: Path['remote'], isFirst: boolean): void {
     if (this.#isClosing) return
     const { host, addresses } = this.#options
-    this.#driver.input('setPeerRemote', (endpoint, time) => endpoint.setPeerRemote(peer.name, remote, time))
+    this.#setRemote(peer, remote)
     const isHeldNoMore = !host.areRoutesInstalled && addresses.unresolved.length === 0
     const ready = isHeldNoMore ? installRoutes(this.#options) : admitPeer(this.#options, remote.address)
     ready.then(
@@ -187,11 +208,15 @@ export class Connections {
             this.#driver.input('completeJob', (endpoint, time) => endpoint.completeJob(event.id, result, time)),
           )
         return
+      case 'cookie-guard':
+        this.#options.sockets.guard(event.secret ?? null)
+        return
       case 'install-child-sa':
         this.#install(event)
         return
       case 'remove-child-sa':
         // Of our own shutdown nobody needs to be told tunnel by tunnel.
+        this.#suites.delete(event.id)
         if (datapath.remove(event.id)?.isDown === true && !this.#isClosing) peers.tunnelDown(event.peer, event.tunnel)
         return
       case 'use-child-sa':
@@ -199,6 +224,7 @@ export class Connections {
         return
       case 'path-changed':
         datapath.move(event)
+        this.#lookAtPath(event)
         peers.handle(event, now())
         return
       case 'ike-sa-closed':
@@ -216,48 +242,40 @@ export class Connections {
   #install(event: Extract<IkeEvent, { kind: 'install-child-sa' }>): void {
     const { datapath, peers } = this.#options
     const { sa } = event
+    this.#suites.set(sa.id, sa.suite)
     if (datapath.install(sa, event.carries)) {
-      const children = this.snapshot().flatMap((ike) => ike.children)
-      const suite = children.find((child) => child.id === sa.id)?.suite ?? ''
       const selectors = { local: selectorTexts(sa.localSelectors), remote: selectorTexts(sa.remoteSelectors) }
-      peers.tunnelUp(event, suite, selectors, now())
+      peers.tunnelUp(event, selectors, now())
     }
-    void this.#adaptMtu(sa)
+    this.#adaptMtu(sa)
   }
 
-  /**
-   * The suite or the way may leave less room than was thought at the start. The MTU is never raised while running. Asking
-   * for a way starts a process: whoever comes up while one runs shares the next.
-   */
-  async #adaptMtu({ suite, path }: Pick<ChildSa, 'suite' | 'path'>): Promise<void> {
-    const { reporter } = this.#options
-    this.#mtuDemands.set(path.remote.address, suiteOverhead(suite))
-    if (this.#isAdaptingMtu) return
-    this.#isAdaptingMtu = true
-    try {
-      while (this.#mtuDemands.size > 0 && !this.#isClosing) await this.#adaptMtuTo(this.#takeMtuDemands())
-    } catch (error) {
-      reporter.logger.log('warn', 'mtu not adapted', { error: messageOf(error) })
-    } finally {
-      this.#isAdaptingMtu = false
+  /** Another way may be narrower, and a strict filter may stand in it. */
+  #lookAtPath({ path, childIds }: Extract<IkeEvent, { kind: 'path-changed' }>): void {
+    for (const id of childIds) {
+      const suite = this.#suites.get(id)
+      if (suite !== undefined) this.#adaptMtu({ suite, path })
     }
+    void admitPeer(this.#options, path.remote.address)
   }
 
-  #takeMtuDemands(): [string, EspOverhead][] {
-    const demands = [...this.#mtuDemands]
-    this.#mtuDemands.clear()
-    return demands
-  }
-
-  async #adaptMtuTo(demands: readonly [string, EspOverhead][]): Promise<void> {
+  /** The suite or the way may leave less room than was thought at the start. The MTU is never raised while running. */
+  #adaptMtu({ suite, path }: Pick<ChildSa, 'suite' | 'path'>): void {
     const { host, reporter } = this.#options
-    const paths = await host.paths(demands.map(([address]) => address))
-    for (const [address, overhead] of demands) {
-      const mtu = host.mtuFor([{ address, pathMtu: paths.get(address)?.mtu, overhead }], overhead)
-      if (mtu >= host.tun.mtu || this.#isClosing) continue
+    const { address } = path.remote
+    const overhead = suiteOverhead(suite)
+    const mtu = host.mtuFor([{ address, pathMtu: host.pathMtuTo(address), overhead }], overhead)
+    if (mtu >= this.#leastMtu) return
+    this.#leastMtu = mtu
+    const lower = async () => {
+      if (this.#isClosing) return
       await host.tun.setMtu(mtu)
       reporter.logger.log('info', 'mtu lowered', { mtu, peer: address })
     }
+    this.#mtuChange = this.#mtuChange.then(lower).catch((error: unknown) => {
+      this.#leastMtu = host.tun.mtu
+      reporter.logger.log('warn', 'mtu not adapted', { error: messageOf(error) })
+    })
   }
 
   #handleShardEvent(event: ShardEvent): void {

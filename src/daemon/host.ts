@@ -52,7 +52,7 @@ export interface PathDemand {
 
 const prefixesOf = (selectors: readonly TrafficSelector[]) => selectors.flatMap((selector) => toPrefixes(selector))
 
-export function routeRequests(config: Config): RouteRequest[] {
+export function routeRequests(config: Pick<Config, 'peers'>): RouteRequest[] {
   return config.peers.flatMap((peer) =>
     peer.tunnels.map((tunnel) => ({
       local: prefixesOf(tunnel.localSelectors),
@@ -69,6 +69,7 @@ export class Host {
   readonly tun: TunDevice
   readonly routes: Routes
   readonly #config: Config
+  readonly #addon: NativeAddon
   readonly #kernelFamilies: readonly (4 | 6)[]
   readonly #requests: readonly RouteRequest[]
   #sockets: UdpSockets | undefined
@@ -76,6 +77,7 @@ export class Host {
 
   private constructor(config: Config, runDir: string, addon: NativeAddon) {
     this.#config = config
+    this.#addon = addon
     this.#kernelFamilies = hasIpv6() ? [4, 6] : [4]
     this.#requests = routeRequests(config)
     const { name } = config.interface
@@ -108,6 +110,15 @@ export class Host {
   async paths(addresses: readonly string[]): Promise<ReadonlyMap<string, OuterPath | undefined>> {
     const paths = await pathMtus(addresses, this.numbers.mark)
     return new Map(addresses.map((address, i) => [address, paths[i]]))
+  }
+
+  /** @returns undefined when there is no way to it now */
+  pathMtuTo(address: string): number | undefined {
+    try {
+      return this.#addon.pathMtu({ family: familyOf(address), address, mark: this.numbers.mark })
+    } catch {
+      return undefined
+    }
   }
 
   /** Inner MTU: the smallest of all paths; unknown ones count as Ethernet. A configured MTU wins. */

@@ -95,13 +95,12 @@ export class Peers {
     if (record !== undefined) this.#fail(record, null, 'resolve-failed', text, retryAt, now)
   }
 
-  /** @param suite of the Child SA, '' when unknown */
   tunnelUp(
     event: Extract<IkeEvent, { kind: 'install-child-sa' }>,
-    suite: string,
     selectors: { local: string[]; remote: string[] },
     now: Instant,
   ): void {
+    const { suite } = event
     const { peer, tunnel, path } = event.sa
     const record = this.#records.get(peer)
     if (record === undefined) return

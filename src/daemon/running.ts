@@ -337,8 +337,9 @@ export class RunningDaemon implements Daemon {
 
   /** The device goes with the process; what would stay is undone here, without waiting for anything. */
   #cleanUpNow(): void {
-    const { host, control } = this.#parts
+    const { host, control, connections } = this.#parts
     host?.undoRouting()
+    connections?.close()
     control?.close()
     host?.ledger.release()
   }

@@ -127,7 +127,9 @@ function ikeSaStatus(sa: IkeSaSnapshot, now: Instant): IkeSaStatus {
     localId: escapeControls(sa.localId),
     remoteId: escapeControls(sa.remoteId),
     suite: sa.suite,
+    ppk: sa.ppk ?? null,
     behindNat: sa.behindNat,
+    mobike: sa.mobike,
     ageMs: sa.establishedAt === undefined ? null : age(now, sa.establishedAt),
   }
 }

@@ -40,6 +40,15 @@ export interface TunnelConfig {
   readonly rekey?: { readonly ms?: number; readonly bytes?: number; readonly packets?: number }
 }
 
+/** A post-quantum pre-shared key (RFC 8784), known to both sides besides what authenticates them. */
+export interface PpkConfig {
+  /** What follows the type octet of a PPK_ID_FIXED: says which PPK it is, and is no secret. */
+  readonly id: Uint8Array
+  readonly secret: Uint8Array
+  /** Without it there is no connection; else it is used when the peer has it, too. */
+  readonly required: boolean
+}
+
 /** One peer, resolved: no names, no files. */
 export interface PeerConfig {
   readonly name: string
@@ -49,6 +58,7 @@ export interface PeerConfig {
   readonly remoteId: Identity
   readonly localAuth: LocalAuth
   readonly remoteAuth: RemoteAuth
+  readonly ppk?: PpkConfig
   readonly ikeProposals: readonly SuiteProposal[]
   /** Milliseconds without inbound traffic before a liveness check (RFC 7296 §2.4). */
   readonly livenessMs: number
@@ -62,6 +72,13 @@ export interface PeerConfig {
    */
   readonly onDead?: 'restart' | 'clear'
   readonly tunnels: readonly TunnelConfig[]
+  /** MOBIKE (RFC 4555), when the peer does it, too: connections live on at another address. Default true. */
+  readonly mobike?: boolean
+  /**
+   * IKE SAs that begin without a Child SA (RFC 6023). `allow` (default): the peer may begin so. `prefer`: we do, too, where
+   * the peer can; each Child SA then has a key exchange of its own. `never`: neither.
+   */
+  readonly childless?: 'allow' | 'prefer' | 'never'
   /**
    * What happens to the IKE SAs of this identity when it connects once more. `replace` (default): INITIAL_CONTACT removes
    * those from the same address and port at once, those from elsewhere when they don't answer within 5 s, so that two
@@ -99,7 +116,13 @@ export type IkeEvent =
    * Install inbound, then outbound. `now`: traffic moves to it at once, for the peer receives on it already; `later`: it
    * moves with `use-child-sa`, and an older one carries it until then.
    */
-  | { readonly kind: 'install-child-sa'; readonly sa: ChildSa; readonly carries: 'now' | 'later' }
+  | {
+      readonly kind: 'install-child-sa'
+      readonly sa: ChildSa
+      readonly carries: 'now' | 'later'
+      /** Keywords of what was agreed, e.g. `aes128gcm16-esn`; with the key exchange where there was one. */
+      readonly suite: string
+    }
   /** The peer has shown that it receives on this Child SA. */
   | { readonly kind: 'use-child-sa'; readonly id: number; readonly peer: string; readonly tunnel: string }
   /** The IKE SA lives on under new keys; Child SAs move along. */
@@ -128,6 +151,11 @@ export type IkeEvent =
     }
   /** A first message was refused before there was an IKE SA: whose it was nobody can know yet. */
   | { readonly kind: 'stranger-refused'; readonly failure: Failure }
+  /**
+   * Flooded: until the secret is undefined, the driver may answer an IKE_SA_INIT request without COOKIE by one that it makes
+   * as ike/cookie.ts does, and need not pass it on. A driver that does not is only slower.
+   */
+  | { readonly kind: 'cookie-guard'; readonly secret: Uint8Array | undefined }
   /** A request goes out for the second time or more: the user sees that the peer is silent. */
   | { readonly kind: 'retransmit'; readonly ikeSaId: number; readonly peer: string; readonly attempt: number }
   /** The peer's authenticated address changed: set it on these outbound SAs. */
@@ -145,6 +173,7 @@ export type TimerName =
   | 'liveness'
   | 'natKeepalive'
   | 'reconnect'
+  | 'cookieGuard'
   | 'cookieRotation'
   | 'closeGrace'
   | 'task'
@@ -165,7 +194,13 @@ export interface IkeSaSnapshot {
   readonly remoteId: string
   /** Keywords of the negotiated suite, e.g. `aes256gcm16-prfsha384-x25519`. */
   readonly suite: string
+  /** Id of the PPK in its keys (RFC 8784), printable; undefined for none. */
+  readonly ppk: string | undefined
   readonly behindNat: { readonly local: boolean; readonly remote: boolean }
+  /** Both sides do MOBIKE. */
+  readonly mobike: boolean
+  /** Addresses at which the peer may be reached, the one in use first. */
+  readonly remotes: readonly Path['remote'][]
   readonly establishedAt: Instant | undefined
   readonly children: readonly ChildSaSnapshot[]
   /** Ids of deleted Child SAs that still receive for a moment. */
@@ -212,6 +247,16 @@ export interface EndpointOptions {
   readonly keyLog?: KeyLog
 }
 
+/** Where this host is, as its kernel says. Addresses in text form, IPv6 compressed. */
+export interface HostAddresses {
+  /** All that are up, but those of the tunnel's own device. */
+  readonly present: readonly string[]
+  /** Those of them at which peers may be told that we can be reached. */
+  readonly announced: readonly string[]
+  /** The source that goes with each remote address that was asked for (`remotes` of the snapshot); absent: no route. */
+  readonly sources: ReadonlyMap<string, string>
+}
+
 /** src/ike/endpoint.ts exports `class IkeEndpoint implements IkeEndpointApi` with `constructor(options: EndpointOptions, env: Env)`. */
 export interface IkeEndpointApi {
   /** Starts (or restarts at once) the IKE SA of a peer that has an address. */
@@ -221,8 +266,13 @@ export interface IkeEndpointApi {
    * repeated, the next packet calls again.
    */
   startTunnel(peer: string, tunnel: string, now: Instant): void
-  /** A name was resolved again. */
-  setPeerRemote(peer: string, remote: Path['remote'], now: Instant): void
+  /** A name was resolved again. @param others its further addresses, for when the first gives no answer */
+  setPeerRemote(peer: string, remote: Path['remote'], now: Instant, others?: readonly Path['remote'][]): void
+  /**
+   * Addresses or routes of this host are others. IKE SAs whose address is gone, or that the kernel would send from another
+   * one, move there (MOBIKE) or are made anew; attempts that wait begin now.
+   */
+  localAddressesChanged(host: HostAddresses, now: Instant): void
   /** Deletes every IKE SA of the peer and stops reconnecting. */
   terminate(peer: string, now: Instant): void
   /** Deletes all; `pollEvent` reports `ike-sa-closed` for each as its Delete was answered or given up (closeGrace, 1 s). */

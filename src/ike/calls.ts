@@ -2,24 +2,43 @@
 import type { Instant } from '../env.ts'
 import type { PeerConfig } from './api.ts'
 import type { Core } from './core.ts'
+import { childrenOf, makeMissingTunnels } from './exchanges/children.ts'
 import { beginInit } from './exchanges/init-initiator.ts'
 import { IkeSa } from './ike-sa.ts'
 import type { SaTable } from './sa-table.ts'
 
-/** Nothing happens while there is one, or one on its way. */
-export function connect(core: Core, sas: SaTable, peer: PeerConfig, now: Instant): void {
-  if (sas.ofPeer(peer.name).some((sa) => sa.state.name !== 'closing')) return
-  call(core, sas, peer, now, undefined)
+/**
+ * Nothing happens while there is one on its way. On one that is there and has no tunnel, for it began childless, those are
+ * made that are to be up.
+ * @param tunnels that it is for, besides those that are to be up
+ */
+export function connect(
+  core: Core,
+  sas: SaTable,
+  peer: PeerConfig,
+  now: Instant,
+  tunnels: readonly string[] = [],
+): void {
+  const present = sas.ofPeer(peer.name).filter((sa) => sa.state.name !== 'closing')
+  const established = present.findLast(({ state, successor }) => state.name === 'established' && !successor)
+  if (established !== undefined) makeMissingTunnels(core, established, now, 0)
+  if (present.length === 0) call(core, sas, peer, now, { calledFor: tunnels, supersedes: undefined })
 }
 
 /** Make before break: the other one goes when this one carries its tunnels. */
-export function reauthenticate(core: Core, sas: SaTable, old: IkeSa, now: Instant): void {
-  const { peer } = old
-  if (peer === undefined || sas.ofPeer(peer.name).some(({ supersedes }) => supersedes === old.id)) return
-  call(core, sas, peer, now, old.id)
+export function reauthenticate(core: Core, sas: SaTable, old: IkeSa, peer: PeerConfig, now: Instant): void {
+  if (sas.ofPeer(peer.name).some(({ supersedes }) => supersedes === old.id)) return
+  const calledFor = [...childrenOf(old).values()].map((child) => child.sa.tunnel)
+  call(core, sas, peer, now, { calledFor, supersedes: old.id })
 }
 
-function call(core: Core, sas: SaTable, peer: PeerConfig, now: Instant, supersedes: number | undefined): void {
+function call(
+  core: Core,
+  sas: SaTable,
+  peer: PeerConfig,
+  now: Instant,
+  purpose: Pick<IkeSa, 'calledFor' | 'supersedes'>,
+): void {
   const { remote } = peer
   if (remote === undefined) return
   const { ports } = core.options
@@ -34,7 +53,8 @@ function call(core: Core, sas: SaTable, peer: PeerConfig, now: Instant, supersed
     state: { name: 'starting', peer },
     now,
   })
-  sa.supersedes = supersedes
+  sa.calledFor = purpose.calledFor
+  sa.supersedes = purpose.supersedes
   sas.adopt(sa)
   beginInit(core, sa, peer, now)
 }

@@ -47,6 +47,9 @@ export const MAX_INIT_REQUEST = 4_096
 export const SAS_PER_PEER = 16
 /** A public value, shared secret or signature that takes longer was lost: the attempt ends. */
 export const JOB_LIFE_MS = 30_000
+/** Cookies given out per second from which on the driver gives them out, for so long at a time. */
+export const COOKIE_GUARD_PER_SECOND = 500
+export const COOKIE_GUARD_MS = 5_000
 /** A cookie is honoured for one to two periods. */
 export const COOKIE_ROTATION_MS = 60_000
 
@@ -73,6 +76,8 @@ export const TASK_RETRY_MS = 1_000
 export const TUNNEL_RETRY_MS = 60_000
 /** A Child SA that the peer deletes sooner than this comes back after a pause. */
 export const SHORT_LIFE_MS = 10_000
+/** An initiator that began without a Child SA has this long to make its own; then the responder makes what it wants. */
+export const PEER_FIRST_MS = 1_000
 /** A deleted Child SA receives this long, for what was sent before the switch. */
 export const LINGER_MS = 5_000
 /** Volume limits of Child SAs are looked at this often; where there are none, never. */
@@ -85,6 +90,14 @@ export const CONFIRMED_AFTER_MS = 30_000
 export const CHILDREN_PER_SA = 64
 export const CREATIONS_PER_MINUTE = 60
 
+/** Octets of our COOKIE2, of 8 to 64 (RFC 4555 §4.2.5): nobody guesses them within the life of one request. */
+export const COOKIE2_LENGTH = 16
+/** Further addresses that one peer may have, and that we tell it of. */
+export const MAX_PEER_ADDRESSES = 16
+/** Paths on which an unanswered request is tried at a time, besides the one in use. */
+export const MAX_PATHS = 8
+/** So many sends without an answer, and a request is tried on other paths, too: after 0.5 s and 1 s. */
+export const SENDS_BEFORE_SPREAD = 2
 /** An IKE_FOLLOWUP_KE that is awaited comes within this time (RFC 9370 §2.2.4: 5 to 20 s), or never. */
 export const FOLLOW_UP_LIFE_MS = 20_000
 /** Octets of the link that it must show: only told to an authenticated peer. */

@@ -22,6 +22,11 @@ export class CookieJar {
     this.#previous = this.#current
   }
 
+  /** What cookies are made with now. @returns a copy */
+  get secret(): Uint8Array {
+    return this.#current.slice()
+  }
+
   rotate(): void {
     this.#previous = this.#current
     this.#current = this.#rng.bytes(SECRET_LENGTH)

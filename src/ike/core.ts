@@ -5,6 +5,7 @@ import type { Datagram, EndpointOptions, Failure, Identity, IkeEvent, PeerConfig
 import type { AuthBudget } from './auth-budget.ts'
 import type { IkeSa } from './ike-sa.ts'
 import type { Jobs } from './jobs.ts'
+import type { Roaming } from './roaming.ts'
 import type { Timers } from './timers.ts'
 
 export interface Core {
@@ -13,6 +14,7 @@ export interface Core {
   readonly timers: Timers
   readonly jobs: Jobs
   readonly authBudget: AuthBudget
+  readonly roaming: Roaming
   emit(event: IkeEvent): void
   /** @param message from the IKE header on; the non-ESP marker is added where the path needs it */
   transmit(path: Path, message: Uint8Array): void
@@ -37,12 +39,12 @@ export interface Core {
   established(sa: IkeSa, now: Instant): void
   /** The first Child SA of this IKE SA is installed or refused: time to look for superfluous IKE SAs with the same peer. */
   settled(sa: IkeSa, now: Instant): void
+  /** The same again from time to time, for those that came to be in another way. */
+  settledLate(sa: IkeSa, now: Instant): void
   /** Why this authenticated peer may not have a further SA, by its `uniqueness`; undefined when it may. */
   refusesAnother(sa: IkeSa, peer: PeerConfig, now: Instant): Failure | undefined
   /** INITIAL_CONTACT from an authenticated peer: it knows of no other SA with us (V2-015, uniqueness.ts). */
   initialContact(sa: IkeSa, peer: PeerConfig, now: Instant): void
-  /** The peer's newest authentic message came from this address. */
-  movePath(sa: IkeSa, remote: Path['remote']): void
   /** A rekeyed IKE SA is found by its new SPI from now on. */
   adopt(sa: IkeSa): void
   /** The Child SAs of `from` belong to `to`. */

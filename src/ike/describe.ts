@@ -43,15 +43,22 @@ export const failures = {
       credential[peer.remoteAuth.kind]
     } configured for peer ${peer.name}: ${detail}`,
   }),
+  ppkRefused: (peer: PeerConfig, detail: string): Failure => ({
+    reason: 'authentication-failed',
+    text: `peer ${peer.name}: ${detail}`,
+  }),
   wrongIdentity: (peer: PeerConfig, found: Identity): Failure => ({
     reason: 'authentication-failed',
     text: `peer ${peer.name} says it is "${formatIdentity(found)}", expected "${formatIdentity(peer.remoteId)}"`,
   }),
-  weWereRefused: (peer: PeerConfig): Failure => ({
+  /** @param ppk name of the post-quantum pre-shared key that we wanted to use */
+  weWereRefused: (peer: PeerConfig, ppk?: string): Failure => ({
     reason: 'peer-rejected-us',
     text: `peer ${peer.name} ("${formatIdentity(peer.remoteId)}") did not accept our identity "${formatIdentity(
       peer.localId,
-    )}": it does not know it, or its ${credential[peer.localAuth.kind]} for us is another one`,
+    )}": it does not know it, or its ${credential[peer.localAuth.kind]} for us is another one${
+      ppk === undefined ? '' : `, or it has not the same PPK "${ppk}"`
+    }`,
   }),
   peerError: (peer: PeerConfig, notifyType: number, context: string): Failure => ({
     reason: 'peer-rejected-us',
@@ -115,6 +122,14 @@ export const failures = {
   }),
   replaced: (peer: PeerConfig): Failure => ({ reason: 'replaced', text: `peer ${peer.name} connected anew` }),
   rekeyed: (peer: PeerConfig): Failure => ({ reason: 'replaced', text: `IKE SA with peer ${peer.name} was rekeyed` }),
+  weMoved: (peer: PeerConfig): Failure => ({
+    reason: 'replaced',
+    text: `our own address is another one; peer ${peer.name} does not do MOBIKE and has to call again`,
+  }),
+  natForbidden: (peer: PeerConfig, remote: SocketAddress): Failure => ({
+    reason: 'authentication-failed',
+    text: `peer ${peer.name} forbids NATs (NO_NATS_ALLOWED), and a NAT shows it as ${formatSocket(remote)}`,
+  }),
   lifetimeOver: (peer: PeerConfig): Failure => ({
     reason: 'peer-dead',
     text: `IKE SA with peer ${peer.name} reached the end of its lifetime without being rekeyed`,

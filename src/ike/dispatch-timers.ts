@@ -7,9 +7,11 @@ import { failures } from './describe.ts'
 import { childrenOf, onLinger } from './exchanges/children.ts'
 import { forgetFollowUp } from './exchanges/follow-up-responder.ts'
 import { beginDelete, checkLiveness } from './exchanges/informational.ts'
+import { handOver } from './exchanges/rekey-ike.ts'
 import { runTasks } from './exchanges/run-tasks.ts'
 import type { IkeSa } from './ike-sa.ts'
 import { sendKeepalive } from './keepalive.ts'
+import { probe } from './liveness.ts'
 import { retransmit } from './messaging.ts'
 import { retransmitDelay } from './window.ts'
 
@@ -35,6 +37,7 @@ export function onTimer(core: Core, sa: IkeSa, name: TimerName, now: Instant): v
     case 'lifetime':
       return onLifetime(core, sa, now)
     case 'reconnect':
+    case 'cookieGuard':
     case 'cookieRotation':
       return
   }
@@ -51,6 +54,12 @@ function giveUp(core: Core, sa: IkeSa, now: Instant): void {
   const { peer, state } = sa
   if (peer === undefined) return
   if (state.name === 'closing') return core.close(sa, state.failure, now)
+  const { heir } = sa
+  if (heir !== undefined && handOver(core, sa, now)) {
+    // The peer may speak there only: it is asked, and has 5 s.
+    probe(core, heir, now)
+    return core.close(sa, failures.rekeyed(peer), now)
+  }
   const hint = state.name === 'init-sent' ? state.hint : undefined
   const silent = state.name === 'established' ? failures.peerDead : failures.noResponse
   core.close(sa, hint ?? silent(peer, sa.path.remote), now)
@@ -63,6 +72,7 @@ function onLiveness(core: Core, sa: IkeSa, now: Instant): void {
   const due = lastSign(core, sa) + peer.livenessMs
   if (due <= now) checkLiveness(core, sa, now)
   core.timers.set(sa.id, 'liveness', due > now ? due : now + peer.livenessMs)
+  core.settledLate(sa, now)
 }
 
 /** Time of the last authentic message or packet of the peer. */

@@ -17,12 +17,15 @@ import { handleInformationalRequest, handleInformationalResponse } from './excha
 import { handleInitResponse } from './exchanges/init-initiator.ts'
 import { handleIntermediateResponse } from './exchanges/intermediate-initiator.ts'
 import { handleIntermediateRequest } from './exchanges/intermediate-responder.ts'
+import { adoptWorkingPath } from './exchanges/mobike.ts'
+import { confirmSuccessor } from './exchanges/rekey-ike.ts'
 import { mayServe } from './gate.ts'
 import type { IkeSa } from './ike-sa.ts'
 import { hint } from './liveness.ts'
 import { matchResponse, repeatResized, repeatResponse, sendResponse } from './messaging.ts'
 import { type Opened, openMessage } from './opening.ts'
-import { notify } from './payloads.ts'
+import { followPeer } from './paths.ts'
+import { notification, notify } from './payloads.ts'
 import type { Protection } from './protect.ts'
 
 export function handleMessage(core: Core, sa: IkeSa, message: IkeMessage, datagram: Datagram, now: Instant): void {
@@ -60,13 +63,14 @@ function serveWhole(
   now: Instant,
 ): void {
   const { exchangeType, isResponse } = message.header
+  if (!isResponse) sa.replyPath = { local: datagram.local, remote: datagram.remote }
   heard(core, sa, datagram, now)
   const fault = payloads.ok ? checkPayloads(exchangeType, isResponse, payloads.value, 'encrypted') : payloads.fault
   if (fault !== undefined) return handleFault(core, sa, protection, message, fault, now)
   const inner = payloads.ok ? payloads.value : []
   // It has our last answer: its window is one.
   if (!isResponse) sa.unconfirmed = undefined
-  if (isResponse) serveResponse(core, sa, message, inner, chain, now)
+  if (isResponse) serveResponse(core, sa, message, inner, chain, datagram, now)
   else serveRequest(core, sa, message, inner, chain, now)
 }
 
@@ -98,21 +102,31 @@ function serveResponse(
   message: IkeMessage,
   payloads: readonly Payload[],
   chain: Uint8Array,
+  { local, remote }: Datagram,
   now: Instant,
 ): void {
-  const purpose = matchResponse(core, sa, message)
+  const answered = matchResponse(core, sa, message)
+  const purpose = answered?.purpose
+  if (purpose !== undefined && sa.heirOf?.successor === sa) confirmSuccessor(core, sa, now)
+  const { state } = sa
+  // The peer has deleted the IKE SA without a word more (RFC 7296 §2.21.3).
+  if (state.name === 'established' && notification(payloads, NOTIFY.INVALID_SYNTAX) !== undefined) {
+    return core.close(sa, failures.peerError(state.peer, NOTIFY.INVALID_SYNTAX, 'a request of ours'), now)
+  }
+  const path = { local, remote }
+  if (answered?.spread !== undefined) adoptWorkingPath(core, sa, path, answered.spread, now)
   if (purpose === 'intermediate') handleIntermediateResponse(core, sa, message, payloads, chain, now)
   else if (purpose === 'ike-auth') handleAuthResponse(core, sa, payloads, now)
-  else if (purpose === 'create-child' && sa.state.name === 'established') handleCreateResponse(core, sa, payloads, now)
-  else if (purpose === 'follow-up' && sa.state.name === 'established') sa.creation?.followUp?.onAnswer(payloads, now)
-  else if (purpose !== undefined) handleInformationalResponse(core, sa, purpose, now)
+  else if (purpose === 'create-child' && sa.creation !== undefined) handleCreateResponse(core, sa, payloads, now)
+  else if (purpose === 'follow-up' && sa.creation?.followUp !== undefined) sa.creation.followUp.onAnswer(payloads, now)
+  else if (purpose !== undefined) handleInformationalResponse(core, sa, purpose, payloads, path, now)
 }
 
 function heard(core: Core, sa: IkeSa, datagram: Datagram, now: Instant): void {
   sa.lastHeard = now
   // An initiator floats to port 4500 with the first message in SK.
   if (sa.awaitsFirstRequest) sa.path = { local: datagram.local, remote: datagram.remote }
-  else if (sa.followsPeer) core.movePath(sa, datagram.remote)
+  else followPeer(core, sa, datagram.remote, 'ike')
 }
 
 const beforeAuthentication: ReadonlySet<number> = new Set([EXCHANGE_TYPE.IKE_INTERMEDIATE, EXCHANGE_TYPE.IKE_AUTH])

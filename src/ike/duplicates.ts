@@ -3,7 +3,7 @@ import type { Instant } from '../env.ts'
 import { SAS_PER_PEER } from './constants.ts'
 import type { Core } from './core.ts'
 import { failures } from './describe.ts'
-import { childrenOf } from './exchanges/children.ts'
+import { childrenOf, isBare } from './exchanges/children.ts'
 import { beginDelete } from './exchanges/informational.ts'
 import type { IkeSa } from './ike-sa.ts'
 import type { SaTable } from './sa-table.ts'
@@ -12,12 +12,15 @@ import { sameSocket } from './uniqueness.ts'
 /**
  * Both sides began at once, so there are two IKE SAs: the one with the lower SPIi stays. Its initiator deletes the other,
  * for it alone knows that both ends have installed the one that stays.
+ * @param minAgeMs younger ones are left alone: they may be about to supersede another
  */
-export function settle(core: Core, sas: SaTable, sa: IkeSa, now: Instant): void {
+export function settle(core: Core, sas: SaTable, sa: IkeSa, now: Instant, minAgeMs = 0): void {
   const { peer } = sa
   if (peer === undefined) return
   retireSuperseded(core, sas, sa, now)
-  const live = sas.ofPeer(peer.name).filter((other) => other.hasChildren)
+  const live = sas
+    .ofPeer(peer.name)
+    .filter((other) => (other.hasChildren || isBare(other)) && ageOf(other, now) >= minAgeMs)
   const ours = live.filter(({ role }) => role === 'initiator')
   for (const other of live) {
     if (ours.some((own) => beats(own, other))) beginDelete(core, other, failures.replaced(peer), now)
@@ -25,6 +28,10 @@ export function settle(core: Core, sas: SaTable, sa: IkeSa, now: Instant): void 
   const established = sas.ofPeer(peer.name).filter((other) => other.state.name === 'established')
   for (const oldest of established.slice(0, Math.max(0, established.length - SAS_PER_PEER)))
     beginDelete(core, oldest, failures.replaced(peer), now)
+}
+
+function ageOf({ state }: IkeSa, now: Instant): number {
+  return state.name === 'established' ? now - state.since : 0
 }
 
 /**

@@ -3,7 +3,7 @@
  * by the contract of api.ts: no socket, no clock, no callback; the driver drains all polls after each input.
  */
 import type { Env, Instant } from '../env.ts'
-import type { Path, SocketAddress } from '../sa/child-sa.ts'
+import type { SocketAddress } from '../sa/child-sa.ts'
 import { addNonEspMarker, demultiplex, stripNonEspMarker } from '../wire/esp.ts'
 import { EXCHANGE_TYPE } from '../wire/iana.ts'
 import { decodeIkeMessage } from '../wire/ike-message.ts'
@@ -14,6 +14,7 @@ import type {
   Datagram,
   EndpointOptions,
   Failure,
+  HostAddresses,
   IkeEndpointApi,
   IkeEvent,
   IkeSaSnapshot,
@@ -22,8 +23,8 @@ import type {
 import { AuthBudget } from './auth-budget.ts'
 import { connect, reauthenticate } from './calls.ts'
 import * as commands from './commands.ts'
-import { CLOSE_GRACE_MS, COOKIE_ROTATION_MS, MAX_INIT_REQUEST, REPORTS_PER_SECOND } from './constants.ts'
-import { CookieJar } from './cookie.ts'
+import { CLOSE_GRACE_MS, CONFIRMED_AFTER_MS, MAX_INIT_REQUEST, REPORTS_PER_SECOND } from './constants.ts'
+import { CookieGuard } from './cookie-guard.ts'
 import type { Core } from './core.ts'
 import { failures } from './describe.ts'
 import { handleMessage } from './dispatch.ts'
@@ -39,15 +40,17 @@ import { armKeepalive } from './keepalive.ts'
 import { lifetimeFrom } from './lifetime.ts'
 import { hint, probe, spiOfInvalidEsp } from './liveness.ts'
 import { repeatResponse } from './messaging.ts'
+import { followPeer } from './paths.ts'
 import { PeerTable } from './peer-table.ts'
 import { ReportLimiter } from './rate-limit.ts'
 import { Reconnects } from './reconnect.ts'
+import { Roaming } from './roaming.ts'
 import { SaTable } from './sa-table.ts'
 import { wipeSecrets } from './secrets.ts'
 import { snapshotOf } from './snapshot.ts'
 import { Strangers } from './strangers.ts'
 import { Timers } from './timers.ts'
-import { initialContact, refusesAnother, sameSocket } from './uniqueness.ts'
+import { initialContact, refusesAnother } from './uniqueness.ts'
 
 /** Timers of the endpoint itself; IKE SAs count from 1, peers from -2 downwards (reconnect.ts). */
 const ENDPOINT_TIMER = -1
@@ -58,7 +61,7 @@ export class IkeEndpoint implements IkeEndpointApi {
   readonly #timers = new Timers()
   readonly #jobs: Jobs
   readonly #core: Core
-  readonly #cookies: CookieJar
+  readonly #cookies: CookieGuard
   readonly #authBudget = new AuthBudget()
   readonly #reconnects: Reconnects
   readonly #halfOpen = new HalfOpen()
@@ -75,11 +78,11 @@ export class IkeEndpoint implements IkeEndpointApi {
     this.#env = env
     this.#peers = new PeerTable(options.peers)
     this.#sas = new SaTable(env.rng)
-    this.#cookies = new CookieJar(env.rng)
+    this.#cookies = new CookieGuard(ENDPOINT_TIMER, env.rng, this.#timers, (event) => this.#events.push(event))
     this.#jobs = new Jobs((id, job) => this.#events.push({ kind: 'crypto-job', id, job }))
     this.#reconnects = new Reconnects(options.peers, this.#timers, env.rng)
     this.#core = this.#makeCore()
-    this.#strangers = new Strangers(env, this.#core.transmit)
+    this.#strangers = new Strangers(env, this.#core.transmit, options.ports.ike)
   }
 
   // Inputs.
@@ -92,8 +95,14 @@ export class IkeEndpoint implements IkeEndpointApi {
     connect(this.#core, this.#sas, peer, now)
   }
 
-  setPeerRemote(peerName: string, remote: SocketAddress, _now: Instant): void {
-    this.#peers.setRemote(peerName, remote)
+  setPeerRemote(peerName: string, remote: SocketAddress, _now: Instant, others?: readonly SocketAddress[]): void {
+    this.#peers.setRemote(peerName, remote, others)
+  }
+
+  localAddressesChanged(host: HostAddresses, now: Instant): void {
+    if (this.#isShutDown) return
+    this.#core.roaming.changed(host, now)
+    this.#reconnects.retryAll(now)
   }
 
   terminate(peerName: string, now: Instant): void {
@@ -107,7 +116,7 @@ export class IkeEndpoint implements IkeEndpointApi {
     if (isMade || peer.remote === undefined || this.#isShutDown) return
     // IKE_AUTH asks for the first of the list.
     const tunnels = peer.tunnels.toSorted((a, b) => Number(b.name === tunnel) - Number(a.name === tunnel))
-    connect(this.#core, this.#sas, { ...peer, tunnels }, now)
+    connect(this.#core, this.#sas, { ...peer, tunnels }, now, [tunnel])
   }
 
   rekeyChild(childId: number, now: Instant): boolean {
@@ -175,7 +184,7 @@ export class IkeEndpoint implements IkeEndpointApi {
 
   handleEndpointMoved(inboundSpi: number, remote: SocketAddress, _now: Instant): void {
     const sa = this.#sas.byInboundSpi(inboundSpi)
-    if (sa?.followsPeer) this.#movePath(sa, remote)
+    if (sa !== undefined) followPeer(this.#core, sa, remote, 'esp')
   }
 
   // Outputs.
@@ -196,7 +205,7 @@ export class IkeEndpoint implements IkeEndpointApi {
     return this.#sas
       .all()
       .filter((sa) => sa.state.name !== 'closed')
-      .map(snapshotOf)
+      .map((sa) => snapshotOf(sa, this.#core.roaming.remotesOf(sa)))
   }
 
   /** IKE_AUTH requests of strangers that were dropped because too many had failed. */
@@ -216,28 +225,22 @@ export class IkeEndpoint implements IkeEndpointApi {
     if (this.#isShutDown || message.raw.length > MAX_INIT_REQUEST || this.#halfOpen.isFullFor(datagram.remote)) return
     const context = {
       core: this.#core,
-      cookies: this.#cookies,
-      cookieNeeded: this.#needsCookie(datagram.remote, now),
+      cookies: () => this.#cookies.jar(now),
+      cookieNeeded: this.#halfOpen.needsCookie(datagram.remote) || this.#strangers.isPressed(now),
       suites: this.#peers.suitesFor(datagram.remote),
+      extensions: this.#peers.extensionsFor(datagram.remote),
       newSaId: () => this.#sas.newSaId(),
     }
     const verdict = handleInitRequest(context, message, datagram, now)
-    if (verdict.kind === 'cookie') this.#strangers.answer(datagram, verdict.message)
+    if (verdict.kind === 'cookie') {
+      this.#strangers.answer(datagram, verdict.message)
+      this.#cookies.given(now)
+    }
     if (verdict.kind === 'reply') this.#strangers.reply(datagram, verdict.message, now, verdict.isProven)
     if (verdict.kind === 'half-open' && verdict.sa.state.name !== 'closed') {
       this.#sas.adopt(verdict.sa)
       this.#halfOpen.add(verdict.sa)
     }
-  }
-
-  #needsCookie(from: SocketAddress, now: Instant): boolean {
-    if (!this.#halfOpen.needsCookie(from) && !this.#strangers.isPressed(now)) return false
-    if (this.#timers.get(ENDPOINT_TIMER, 'cookieRotation') === undefined) {
-      // The secret rested since the last rush: cookies of then are worth nothing now.
-      this.#cookies.renew()
-      this.#timers.set(ENDPOINT_TIMER, 'cookieRotation', now + COOKIE_ROTATION_MS)
-    }
-    return true
   }
 
   /** @returns the message without marker; undefined for what is not IKE on its port (UE-04, UE-09) */
@@ -249,7 +252,7 @@ export class IkeEndpoint implements IkeEndpointApi {
   // What the exchanges call back.
 
   #makeCore(): Core {
-    return {
+    const core: Core = {
       env: this.#env,
       options: this.#options,
       timers: this.#timers,
@@ -270,21 +273,27 @@ export class IkeEndpoint implements IkeEndpointApi {
       adopt: (sa) => this.#sas.adopt(sa),
       moveChildren: (from, to) => this.#sas.moveChildren(from, to),
       reauthenticate: (sa, now) => {
-        if (!this.#isShutDown) reauthenticate(this.#core, this.#sas, sa, now)
+        const peer = sa.peer && this.#peers.named(sa.peer.name)
+        if (peer !== undefined && !this.#isShutDown) reauthenticate(this.#core, this.#sas, sa, peer, now)
       },
       findPeer: (remoteId, localId, from) => this.#peers.identified(remoteId, localId, from),
       isPeerAt: (remote) => this.#peers.isPeerAt(remote),
       identified: (sa) => this.#sas.identified(sa),
       established: (sa, now) => this.#established(sa, now),
       settled: (sa, now) => settle(this.#core, this.#sas, sa, now),
+      settledLate: (sa, now) => settle(this.#core, this.#sas, sa, now, CONFIRMED_AFTER_MS),
       initialContact: (sa, peer, now) => initialContact(this.#core, sa, peer, this.#sas.ofPeer(peer.name), now),
       refusesAnother: (sa, peer, now) => refusesAnother(this.#core, sa, peer, this.#sas.ofPeer(peer.name), now),
       close: (sa, failure, now) => this.#close(sa, failure, now),
       hasOther: (sa, peer) =>
         this.#sas.ofPeer(peer.name).some((other) => other !== sa && other.state.name !== 'closing'),
       isWanted: (peer) => this.#reconnects.isWanted(peer.name),
-      movePath: (sa, remote) => this.#movePath(sa, remote),
+      get roaming() {
+        return roaming
+      },
     }
+    const roaming = new Roaming(core, this.#sas, (name) => this.#peers.remotesOf(name))
+    return core
   }
 
   #emit(event: IkeEvent): void {
@@ -309,7 +318,7 @@ export class IkeEndpoint implements IkeEndpointApi {
 
   #close(sa: IkeSa, failure: Failure, now: Instant): void {
     if (sa.state.name === 'closed') return
-    const { peer, protection } = sa
+    const { peer, protection, heir } = sa
     dropAll(this.#core, sa)
     // A rekeying of which this SA was one end.
     if (sa.heirOf?.successor === sa) sa.heirOf.successor = undefined
@@ -336,6 +345,8 @@ export class IkeEndpoint implements IkeEndpointApi {
       failure,
       ...(retryAt === undefined ? {} : { retryAt }),
     })
+    // Nobody handed over to it: whatever ended this one was meant for both.
+    if (heir !== undefined) this.#close(heir, failure, now)
   }
 
   #drop(sa: IkeSa): void {
@@ -343,24 +354,10 @@ export class IkeEndpoint implements IkeEndpointApi {
     this.#halfOpen.remove(sa)
   }
 
-  #movePath(sa: IkeSa, remote: SocketAddress): void {
-    if (sameSocket(sa.path.remote, remote)) return
-    const path: Path = { local: sa.path.local, remote }
-    sa.path = path
-    if (sa.state.name !== 'established') return
-    this.#emit({
-      kind: 'path-changed',
-      ikeSaId: sa.id,
-      peer: sa.state.peer.name,
-      path,
-      childIds: [...sa.state.children.keys()],
-    })
-  }
-
   #fire(owner: number, name: TimerName, now: Instant): void {
     if (owner === ENDPOINT_TIMER) {
-      this.#cookies.rotate()
-      if (this.#halfOpen.count > 0) this.#timers.set(ENDPOINT_TIMER, 'cookieRotation', now + COOKIE_ROTATION_MS)
+      if (name === 'cookieGuard') this.#cookies.lower()
+      else this.#cookies.rotate(this.#halfOpen.count > 0, now)
       return
     }
     const peerName = this.#reconnects.peerOf(owner)

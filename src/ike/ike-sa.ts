@@ -13,6 +13,7 @@ import type { Step } from './exchanges/intermediate.ts'
 import { Reassembly } from './fragments.ts'
 import type { Role } from './gate.ts'
 import { type Lifetime, NO_LIMIT } from './lifetime.ts'
+import type { Asked, Mobility } from './mobike.ts'
 import type { NatView } from './nat-detection.ts'
 import type { Protection } from './protect.ts'
 import type { Task } from './tasks.ts'
@@ -39,6 +40,10 @@ export interface Handshake {
   readonly peerHashes: readonly number[] | undefined
   /** The responder asked for our raw public key (RFC 7670); an initiator asks in IKE_AUTH. */
   readonly rawKeyRequested: boolean
+  /** USE_PPK stood in both messages (RFC 8784 §3). */
+  readonly usesPpk: boolean
+  /** Initiator: CHILDLESS_IKEV2_SUPPORTED stood in the response (RFC 6023 §3). */
+  readonly allowsChildless: boolean
   /** IntAuth so far, as AUTH would cover it now; absent without IKE_INTERMEDIATE (RFC 9242 §3.3.2). */
   readonly intAuth?: Uint8Array
 }
@@ -105,7 +110,8 @@ export type State =
       readonly peer: PeerConfig
       readonly protection: Protection
       readonly handshake: Handshake
-      readonly offer: ChildOffer
+      /** Undefined when the IKE SA begins without a Child SA (RFC 6023). */
+      readonly offer: ChildOffer | undefined
     }
   | { readonly name: 'init-replied'; readonly protection: Protection; readonly handshake: Handshake }
   | { readonly name: 'auth-computing'; readonly peer: PeerConfig; readonly protection: Protection }
@@ -117,7 +123,13 @@ export type State =
       readonly since: Instant
       readonly children: Map<number, LiveChild>
     }
-  | { readonly name: 'closing'; readonly peer: PeerConfig; readonly protection: Protection; readonly failure: Failure }
+  | {
+      readonly name: 'closing'
+      readonly peer: PeerConfig
+      readonly protection: Protection
+      readonly remoteId: Identity
+      readonly failure: Failure
+    }
   | { readonly name: 'closed' }
 
 export class IkeSa {
@@ -128,9 +140,17 @@ export class IkeSa {
   responderSpi: bigint
   path: Path
   state: State
+  /** Where the peer's last request came from and came to: its answer goes back there (RFC 7296 §2.11). */
+  replyPath: Path
+  /** Both sides do MOBIKE. */
+  mobility: Mobility | undefined
+  /** Of our outstanding request, when MOBIKE asks for something. */
+  asked: Asked | undefined
   nat: NatView = { local: false, remote: false }
   readonly requests = new RequestWindow()
   readonly responses = new ResponseWindow()
+  /** Id of the PPK that its keys are made of (RFC 8784); rekeying hands it on with SK_d. */
+  ppk: string | undefined
   /** Both sides said in IKE_SA_INIT that they take fragments (FR-01). */
   fragmentation = false
   /** Octets of the largest IP packet for our messages, while fragments are possible. */
@@ -160,6 +180,10 @@ export class IkeSa {
   successor: IkeSa | undefined
   /** The other end of `successor`. */
   heirOf: IkeSa | undefined
+  /** Tunnels that the IKE SA was begun for besides those that are always up: traffic wants them, or the old one has them. */
+  calledFor: readonly string[] = []
+  /** IKE_AUTH made no Child SA, and was not to (RFC 6023): having none is no fault of this IKE SA. */
+  beganChildless = false
   /** Id of the IKE SA that goes when this one carries its tunnels (reauthentication). */
   supersedes: number | undefined
   /** CREATE_CHILD_SA requests of the peer within the current minute (THREATS #34). */
@@ -179,6 +203,7 @@ export class IkeSa {
     this.initiatorSpi = init.initiatorSpi
     this.responderSpi = init.responderSpi
     this.path = init.path
+    this.replyPath = init.path
     this.state = init.state
     this.lastHeard = init.now
     this.lastSent = init.now
@@ -199,6 +224,15 @@ export class IkeSa {
     return 'protection' in this.state ? this.state.protection : undefined
   }
 
+  /**
+   * The IKE SA that the peer rekeyed this one into, while our answer may be lost: the peer may have moved its Child SAs there
+   * already. What ends this one must mind the other.
+   */
+  get heir(): IkeSa | undefined {
+    const heir = this.successor ?? (this.creation?.kind === 'ike' ? this.creation.rival?.sa : undefined)
+    return heir?.state.name === 'established' ? heir : undefined
+  }
+
   /** Responder: the initiator may not have seen our answer to IKE_SA_INIT. */
   get awaitsFirstRequest(): boolean {
     const { name } = this.state
@@ -215,11 +249,15 @@ export class IkeSa {
     return this.state.name === 'established' && this.state.children.size > 0
   }
 
+  /** No request of ours is under way, nor being computed. */
+  get hasFreeWindow(): boolean {
+    return this.requests.outstanding === undefined && this.creation === undefined
+  }
+
   /** A request of ours or the peer's is under way, or this IKE SA is about to go: nothing new begins. */
   get isBusy(): boolean {
     return (
-      this.requests.outstanding !== undefined ||
-      this.creation !== undefined ||
+      !this.hasFreeWindow ||
       this.awaited !== undefined ||
       this.responses.isAnswering ||
       this.successor !== undefined ||

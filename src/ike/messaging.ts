@@ -4,7 +4,7 @@ import { EXCHANGE_TYPE } from '../wire/iana.ts'
 import { encodeIkeMessage } from '../wire/ike-message.ts'
 import type { IkeMessage, Payload } from '../wire/ike-types.ts'
 import type { Datagram } from './api.ts'
-import { SENDS_BEFORE_SMALLER, SMALL_PACKET_SIZE } from './constants.ts'
+import { SENDS_BEFORE_SMALLER, SENDS_BEFORE_SPREAD, SMALL_PACKET_SIZE } from './constants.ts'
 import type { Core } from './core.ts'
 import { ikeRoom } from './fragments.ts'
 import type { IkeSa } from './ike-sa.ts'
@@ -52,7 +52,7 @@ export function sendResponse(
   if (isCutSmall(sa, request)) sa.packetSize = SMALL_PACKET_SIZE
   const messages = protection.sealWithin(sa.header(exchangeType, messageId, true), payloads, messageLimit(sa))
   sa.responses.answered(request, { messages, payloads, protection })
-  transmitAll(core, sa, messages, now)
+  transmitAll(core, sa, messages, now, sa.replyPath)
 }
 
 /** The stored octets go to where the repetition came from (V2-005, V2-042). */
@@ -84,13 +84,13 @@ export function repeatResized(
 }
 
 /** @returns the matching outstanding request, now completed; undefined when the response answers nothing */
-export function matchResponse(core: Core, sa: IkeSa, message: IkeMessage): RequestPurpose | undefined {
+export function matchResponse(core: Core, sa: IkeSa, message: IkeMessage): OutstandingRequest | undefined {
   const { outstanding } = sa.requests
   const { messageId, exchangeType } = message.header
   if (outstanding?.messageId !== messageId || outstanding.exchangeType !== exchangeType) return undefined
   core.timers.stop(sa.id, 'retransmit')
   sa.requests.complete()
-  return outstanding.purpose
+  return outstanding
 }
 
 /**
@@ -104,6 +104,7 @@ export function retransmit(core: Core, sa: IkeSa, now: Instant, provenAlive: boo
   if (!hasTriesLeft(outstanding) && !provenAlive) return false
   countSend(sa, outstanding, false)
   transmitAll(core, sa, outstanding.messages, now)
+  if (outstanding.sends > SENDS_BEFORE_SPREAD) spread(core, sa, outstanding)
   core.timers.set(sa.id, 'retransmit', now + retransmitDelay(outstanding.sends, outstanding.isUrgent))
   const { peer } = sa
   if (peer !== undefined) {
@@ -122,15 +123,32 @@ export function hurry(core: Core, sa: IkeSa, now: Instant): void {
   core.timers.set(sa.id, 'retransmit', now + retransmitDelay(1, true))
 }
 
+/** The path has changed: the outstanding request goes there now, and has all its tries anew. */
+export function resend(core: Core, sa: IkeSa, now: Instant): void {
+  const { outstanding } = sa.requests
+  if (outstanding === undefined) return
+  outstanding.sends = 1
+  transmitAll(core, sa, outstanding.messages, now)
+  core.timers.set(sa.id, 'retransmit', now + retransmitDelay(1, outstanding.isUrgent))
+}
+
 function begin(core: Core, sa: IkeSa, request: Omit<OutstandingRequest, 'messageId' | 'sends'>, now: Instant): void {
   const { sends } = sa.requests.begin(request)
   transmitAll(core, sa, request.messages, now)
   core.timers.set(sa.id, 'retransmit', now + retransmitDelay(sends))
 }
 
-function transmitAll(core: Core, sa: IkeSa, messages: readonly Uint8Array[], now: Instant): void {
+function transmitAll(core: Core, sa: IkeSa, messages: readonly Uint8Array[], now: Instant, path = sa.path): void {
   sa.lastSent = now
-  for (const message of messages) core.transmit(sa.path, message)
+  for (const message of messages) core.transmit(path, message)
+}
+
+/** The same octets where else the peer may be: which of the paths works is told by the answer (RFC 4555 §3.10). */
+function spread(core: Core, sa: IkeSa, request: OutstandingRequest): void {
+  const paths = core.roaming.otherPaths(sa)
+  if (paths.length === 0) return
+  request.spread = paths
+  for (const path of paths) for (const message of request.messages) core.transmit(path, message)
 }
 
 /** Who cuts its request small has found that larger packets vanish, and the answer takes the same path (RFC 7383 §2.5.2). */

@@ -3,17 +3,23 @@ import type { SocketAddress } from '../sa/child-sa.ts'
 import { formatSuite, type SuiteProposal } from '../sa/proposal.ts'
 import { toHex } from '../wire/bytes.ts'
 import type { Identity, PeerConfig } from './api.ts'
+import type { InitExtensions } from './exchanges/init-responder.ts'
 import { sameIdentity } from './identity.ts'
 
 export class PeerTable {
   readonly #byName = new Map<string, PeerConfig>()
   readonly #byIdentity = new Map<string, string[]>()
   readonly #byAddress = new Map<string, Set<string>>()
+  readonly #others = new Map<string, readonly SocketAddress[]>()
+  readonly #usesPpk: boolean
+  readonly #isChildlessAllowed: boolean
   /** Each distinct IKE proposal of all peers once, in the order of the configuration. */
   readonly #suites: readonly SuiteProposal[]
 
   constructor(peers: readonly PeerConfig[]) {
     const suites = new Map<string, SuiteProposal>()
+    this.#usesPpk = peers.some(({ ppk }) => ppk !== undefined)
+    this.#isChildlessAllowed = peers.some(allowsChildless)
     for (const peer of peers) {
       this.#byName.set(peer.name, peer)
       const identity = identityKey(peer.remoteId)
@@ -34,12 +40,20 @@ export class PeerTable {
     return peer
   }
 
-  setRemote(name: string, remote: SocketAddress): void {
+  /** @param others further addresses of the peer, where it may be found when the first gives no answer */
+  setRemote(name: string, remote: SocketAddress, others: readonly SocketAddress[] = []): void {
+    this.#others.set(name, others)
     const before = this.named(name)
     if (before.remote !== undefined) this.#byAddress.get(before.remote.address)?.delete(name)
     const peer = { ...before, remote }
     this.#byName.set(name, peer)
     this.#indexAddress(peer)
+  }
+
+  /** Every address at which this peer is known to be, the preferred one first. */
+  remotesOf(name: string): readonly SocketAddress[] {
+    const { remote } = this.named(name)
+    return [...(remote === undefined ? [] : [remote]), ...(this.#others.get(name) ?? [])]
   }
 
   /**
@@ -63,11 +77,19 @@ export class PeerTable {
     return here.length === 0 ? this.#suites : [...here, ...this.#suites]
   }
 
+  /** What the answer to a stranger at this address says that we can: who it is shows only later. */
+  extensionsFor(from: SocketAddress): InitExtensions {
+    const here = [...(this.#byAddress.get(from.address) ?? [])].map((name) => this.named(name))
+    return { ppk: this.#usesPpk, childless: here.length === 0 ? this.#isChildlessAllowed : here.some(allowsChildless) }
+  }
+
   #indexAddress({ name, remote }: PeerConfig): void {
     if (remote === undefined) return
     const here = this.#byAddress.get(remote.address) ?? new Set()
     this.#byAddress.set(remote.address, here.add(name))
   }
 }
+
+const allowsChildless = ({ childless }: PeerConfig): boolean => childless !== 'never'
 
 const identityKey = ({ idType, data }: Identity): string => `${idType} ${toHex(data)}`

@@ -4,7 +4,7 @@
  * Plaintext leaves this file only after its ICV was verified.
  */
 import { wipe } from '../crypto/jobs.ts'
-import type { IkeKeys } from '../crypto/keymat.ts'
+import type { IkeKeys, PpkKeys } from '../crypto/keymat.ts'
 import type { EncrAlgorithm, IntegAlgorithm, KeAlgorithm, PrfAlgorithm } from '../crypto/types.ts'
 import type { Rng } from '../env.ts'
 import { concatBytes, constantTimeEqual, u64 } from '../wire/bytes.ts'
@@ -37,7 +37,7 @@ const NO_AAD = new Uint8Array(0)
 
 export class Protection {
   readonly suite: IkeSuite
-  readonly keys: IkeKeys
+  #keys: IkeKeys
   /** Fixes which of SK_*i and SK_*r seals and which opens. */
   readonly originalInitiator: boolean
   readonly #rng: Rng
@@ -46,9 +46,20 @@ export class Protection {
 
   constructor(suite: IkeSuite, keys: IkeKeys, originalInitiator: boolean, rng: Rng) {
     this.suite = suite
-    this.keys = keys
+    this.#keys = keys
     this.originalInitiator = originalInitiator
     this.#rng = rng
+  }
+
+  get keys(): IkeKeys {
+    return this.#keys
+  }
+
+  /** A PPK is in use (RFC 8784): these take the place of SK_d', SK_pi' and SK_pr'. What seals and opens stays. */
+  adopt(keys: PpkKeys): void {
+    const { skD, skPi, skPr } = this.#keys
+    wipe(skD, skPi, skPr)
+    this.#keys = { ...this.#keys, ...keys }
   }
 
   /** @returns the whole message, header to ICV */

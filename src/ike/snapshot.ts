@@ -1,10 +1,12 @@
 /** What `status` shows of an IKE SA: values only, no keys. */
+import type { SocketAddress } from '../sa/child-sa.ts'
 import { formatSuite } from '../sa/proposal.ts'
 import type { IkeSaSnapshot } from './api.ts'
 import { formatIdentity } from './identity.ts'
 import type { IkeSa } from './ike-sa.ts'
 
-export function snapshotOf(sa: IkeSa): IkeSaSnapshot {
+/** @param remotes addresses at which the peer may be reached */
+export function snapshotOf(sa: IkeSa, remotes: readonly SocketAddress[]): IkeSaSnapshot {
   const { state, peer, protection } = sa
   const remoteId = state.name === 'established' ? state.remoteId : peer?.remoteId
   return {
@@ -18,7 +20,10 @@ export function snapshotOf(sa: IkeSa): IkeSaSnapshot {
     localId: peer ? formatIdentity(peer.localId) : '',
     remoteId: remoteId ? formatIdentity(remoteId) : '',
     suite: protection ? formatSuite(protection.suite.transforms) : '',
+    ppk: sa.ppk,
     behindNat: sa.nat,
+    mobike: sa.mobility !== undefined,
+    remotes,
     establishedAt: state.name === 'established' ? state.since : undefined,
     children:
       state.name === 'established'

@@ -1,8 +1,9 @@
 /**
- * Answers to those who have no IKE SA with us: unprotected, stateless, rate-limited, never to a response, and never larger
- * than what asked for them by more than a notify (V2-016, V2-019, V2-024, V2-059; THREATS #11).
+ * Answers to those who have no IKE SA with us: unprotected, stateless, rate-limited, never to a response, and never longer
+ * than what asked for them (V2-016, V2-019, V2-024, V2-059; THREATS #11).
  */
 import type { Env, Instant } from '../env.ts'
+import { NON_ESP_MARKER_LENGTH } from '../wire/esp.ts'
 import { EXCHANGE_TYPE, NOTIFY } from '../wire/iana.ts'
 import { encodeIkeMessage } from '../wire/ike-message.ts'
 import type { Decoded, IkeHeader, IkeMessage, Payload } from '../wire/ike-types.ts'
@@ -17,11 +18,14 @@ type Transmit = Core['transmit']
 export class Strangers {
   readonly #env: Env
   readonly #transmit: Transmit
+  readonly #ikePort: number
   readonly #limiter = new ReplyLimiter({ perAddress: REPLIES_PER_ADDRESS, global: REPLIES_GLOBAL })
 
-  constructor(env: Env, transmit: Transmit) {
+  /** @param ikePort of ours, where messages have no marker */
+  constructor(env: Env, transmit: Transmit, ikePort: number) {
     this.#env = env
     this.#transmit = transmit
+    this.#ikePort = ikePort
   }
 
   /** So many ask that answers run out: only those who show a cookie get one. */
@@ -50,14 +54,22 @@ export class Strangers {
     this.reply(datagram, encodeIkeMessage(back, [notify(NOTIFY.INVALID_IKE_SPI)]), now)
   }
 
-  /** @param isProven the request bore a valid cookie */
+  /** @param isProven the request bore a valid cookie, or an answer to it was sent there before */
   reply(datagram: Datagram, message: Uint8Array, now: Instant, isProven = false): void {
-    if (this.#limiter.mayReply(datagram.remote, now, isProven)) this.answer(datagram, message)
+    const { local, remote } = datagram
+    if (!isProven && this.#isLonger(message, datagram)) return
+    if (this.#limiter.mayReply(remote, now, isProven)) this.#transmit({ local, remote }, message)
   }
 
-  /** Without limit: for a COOKIE, which is smaller than any request and is what lets an honest peer through a flood. */
-  answer({ local, remote }: Datagram, message: Uint8Array): void {
-    this.#transmit({ local, remote }, message)
+  /** Without limit of its rate: for a COOKIE, which is what lets an honest peer through a flood. */
+  answer(datagram: Datagram, message: Uint8Array): void {
+    const { local, remote } = datagram
+    if (!this.#isLonger(message, datagram)) this.#transmit({ local, remote }, message)
+  }
+
+  /** Whose address it is that this came from, nobody knows: it must not get more than was sent in its name (THREATS #11). */
+  #isLonger(message: Uint8Array, { local, data }: Datagram): boolean {
+    return message.length > data.length - (local.port === this.#ikePort ? 0 : NON_ESP_MARKER_LENGTH)
   }
 }
 

@@ -11,6 +11,10 @@ export type TaskGoal =
   /** A Child SA that the peer believes in and we could not make. */
   | { readonly kind: 'delete-spi'; readonly inboundSpi: number }
   | { readonly kind: 'rekey-ike' }
+  /** MOBIKE: we have moved; the peer has moved and is to show that it is there; our list of addresses is another one. */
+  | { readonly kind: 'update-addresses' }
+  | { readonly kind: 'check-path' }
+  | { readonly kind: 'announce-addresses' }
 
 export interface Task {
   readonly goal: TaskGoal
@@ -25,9 +29,17 @@ export function schedule(core: Core, sa: IkeSa, goal: TaskGoal, now: Instant, de
 
 /** Called whenever the way may be free again. */
 export function armTasks(core: Core, sa: IkeSa, now: Instant): void {
-  if (sa.tasks.length === 0 || sa.isBusy) return
-  const earliest = Math.min(...sa.tasks.map((task) => task.notBefore))
+  const free = sa.tasks.filter(({ goal }) => hasWay(sa, goal))
+  if (free.length === 0) return
+  const earliest = Math.min(...free.map((task) => task.notBefore))
   core.timers.set(sa.id, 'task', Math.max(earliest, now))
+}
+
+const MOVES: readonly TaskGoal['kind'][] = ['update-addresses', 'check-path', 'announce-addresses']
+
+/** Addresses cannot wait for a rekeying to be confirmed, for without them it never is. */
+export function hasWay(sa: IkeSa, { kind }: TaskGoal): boolean {
+  return MOVES.includes(kind) && sa.heirOf === undefined ? sa.hasFreeWindow : !sa.isBusy
 }
 
 /** @returns the first goal that is due and may begin, off the list; one that may not yet is put off */

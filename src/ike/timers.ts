@@ -19,6 +19,7 @@ export const TIMER_MEANING: Readonly<Record<TimerName, string>> = {
   liveness: 'nothing came in for a while: ask the peer whether it lives (RFC 7296 §2.4)',
   natKeepalive: 'keep the mapping of the NAT in front of us (RFC 3948 §4)',
   reconnect: 'try again to reach a peer that is meant to be up',
+  cookieGuard: 'see whether the flood is over in which the driver answers first messages',
   cookieRotation: 'replace the secret behind COOKIE notifies (RFC 7296 §2.6)',
   closeGrace: 'stop waiting: for the answer to a Delete, or for a better answer than an unprotected error (§2.21.1)',
   task: 'something is to be asked of the peer: rekey, delete, create',

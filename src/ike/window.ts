@@ -1,4 +1,5 @@
 /** Message IDs (RFC 7296 §2.2, §2.3): one request of ours outstanding, one request of the peer's expected. */
+import type { Path } from '../sa/child-sa.ts'
 import { bytesEqual } from '../wire/bytes.ts'
 import type { IkeMessage, Payload } from '../wire/ike-types.ts'
 import {
@@ -19,6 +20,8 @@ export type RequestPurpose =
   | 'delete'
   | 'delete-child'
   | 'create-child'
+  | 'update-addresses'
+  | 'check-path'
   | 'follow-up'
 
 /** A request or response that may have to go again. */
@@ -38,6 +41,8 @@ export interface SentMessage {
 
 export interface OutstandingRequest extends SentMessage {
   readonly purpose: RequestPurpose
+  /** Other paths on which it was tried (MOBIKE). */
+  spread?: readonly Path[]
 }
 
 /** Our own requests. The peer's window is taken as 1, the default (V2-010). */

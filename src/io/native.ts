@@ -136,6 +136,11 @@ export interface NativeShard {
 export interface NativeIkeSocket {
   /** @returns 0 or an errno name such as 'ENETUNREACH'; `localAddress` '' lets the kernel choose the source */
   send(data: Uint8Array, localAddress: string, remoteAddress: string, remotePort: number): string | 0
+  /**
+   * While there is a secret, IKE_SA_INIT requests without a COOKIE are answered with one by the addon, and never called for.
+   * @param secret of CookieJar (ike/cookie.ts), 32 octets; null ends it
+   */
+  guard(secret: Uint8Array | null): void
   close(): void
 }
 
@@ -154,6 +159,12 @@ export interface NativeAddon {
    */
   attachSteering(fd: number, shards: number): void
   closeFd(fd: number): void
+  /**
+   * MTU of the way to an address: of the route's device, or less where the kernel has learnt so. Microseconds, no process.
+   * @param options.mark of our own datagrams
+   * @throws Error with `code` ENETUNREACH and the like when there is no way
+   */
+  pathMtu(options: { readonly family: 4 | 6; readonly address: string; readonly mark: number }): number
 
   /** Calls `onDatagram` with a copy of each datagram; bounded batches, at most 64 per wake-up. */
   ikeSocket(

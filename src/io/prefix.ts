@@ -32,6 +32,15 @@ export function isStrictlyInside(inner: string, outer: string): boolean {
   )
 }
 
+/** Addresses that are up on any device but `except`, those of the loopback device that others can see included. */
+export function ownAddresses(except: string): string[] {
+  return Object.entries(networkInterfaces()).flatMap(([device, entries]) =>
+    device === except
+      ? []
+      : (entries ?? []).map(({ address }) => address).filter((address) => !/^(fe80:|127\.|::1$)/i.test(address)),
+  )
+}
+
 /** Addresses of this host, loopback and link-local left out, in the order of the interfaces. */
 export function hostAddresses(): { readonly family: Family; readonly address: string; readonly device: string }[] {
   return Object.entries(networkInterfaces()).flatMap(([device, entries]) =>

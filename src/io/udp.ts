@@ -174,6 +174,11 @@ export class UdpSockets {
     return socket.send(data, ANY_ADDRESSES.includes(localAddress) ? '' : localAddress, remoteAddress, remotePort)
   }
 
+  /** A flood: first messages get their cookie before they reach JavaScript. @param secret null when it is over */
+  guard(secret: Uint8Array | null): void {
+    for (const socket of this.#sockets.values()) socket.guard(secret)
+  }
+
   /** Safe to call twice. The shards must have ended before. */
   close(): void {
     if (!this.#isOpen) return

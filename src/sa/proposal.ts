@@ -93,7 +93,7 @@ const BOTH_ESN: readonly Transform[] = [
 export function formatSuite(transforms: readonly Transform[]): string {
   const of = (type: number) => transforms.filter((t) => t.type === type)
   const integ = of(TRANSFORM_TYPE.INTEG).filter((t) => t.id !== INTEG.NONE)
-  const derived = suite(integ.flatMap((t) => derivedPrf(t.id))).transforms
+  const derived = integ.length === 0 ? [] : suite(integ.flatMap((t) => derivedPrf(t.id))).transforms
   const omitPrf = derived.length > 0 && sameTransforms(derived, of(TRANSFORM_TYPE.PRF))
   const omitEsn = sameTransforms(BOTH_ESN, of(TRANSFORM_TYPE.ESN))
   return [

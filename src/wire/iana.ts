@@ -257,6 +257,9 @@ export const NOTIFY = {
   USE_AGGFRAG: 16442, // RFC 9347
 } as const
 
+/** RFC 8784 §5.1. */
+export const PPK_ID_TYPE = { PPK_ID_OPAQUE: 1, PPK_ID_FIXED: 2 } as const
+
 /** RFC 7296 §3.13.1. */
 export const TS_TYPE = { TS_IPV4_ADDR_RANGE: 7, TS_IPV6_ADDR_RANGE: 8 } as const
 

@@ -1,6 +1,6 @@
 /**
  * Which payloads a message may consist of: exchange × request/response → forms, each with payload, min, max (RFC 7296 §1.2–1.4,
- * Appendix C; RFC 5723 §4.3, RFC 9242 §3.1, RFC 9370 §2.2). Order is never judged: that SK stands last is the chain
+ * Appendix C; RFC 5723 §4.3, RFC 6023 §3, RFC 9242 §3.1, RFC 9370 §2.2). Order is never judged: that SK stands last is the chain
  * decoder's. Whether an exchange may happen now is for ike/.
  */
 import { EXCHANGE_TYPE, exchangeName } from './iana.ts'
@@ -75,12 +75,13 @@ export const EXCHANGE_RULES: readonly ExchangeRule[] = [
     request: [
       // AUTH is absent when the initiator wants EAP.
       form('first', one('IDi'), CHILD_SA, maybe('IDr'), maybe('AUTH'), maybe('CP'), CERTS, CERTREQS),
+      form('childless', one('IDi'), maybe('IDr'), maybe('AUTH'), maybe('CP'), CERTS, CERTREQS),
       form('EAP round', one('EAP')),
       form('after EAP', one('AUTH')),
     ],
     response: [
       form('complete', one('IDr', 'AUTH'), CHILD_SA, maybe('CP'), CERTS),
-      form('Child SA refused', one('IDr', 'AUTH'), someNotify, maybe('CP'), CERTS),
+      form('Child SA refused or childless', one('IDr', 'AUTH'), maybe('CP'), CERTS),
       // AUTH is absent when both sides agreed on EAP only (RFC 5998).
       form('EAP start', one('IDr', 'EAP'), maybe('AUTH'), CERTS),
       form('EAP round', one('EAP')),

@@ -27,11 +27,26 @@ test('lines of both descriptors stay in order, whole when taken in parts', () =>
   expect([take(2), take(), take(), take(), take()]).toEqual(['1 one\n', '1 e\n', '2 two\n', '1 three\n', undefined])
 })
 
+test('what gathered during a write goes out in one, but not past a line for the other descriptor', () => {
+  const { output, take } = build()
+  for (const text of ['one', 'two', 'three']) output.out(text)
+  output.err('four')
+  output.out('five')
+  expect([take(), take(), take(), take(), take()]).toEqual([
+    '1 one\n',
+    '1 two\nthree\n',
+    '2 four\n',
+    '1 five\n',
+    undefined,
+  ])
+})
+
 test('a reader that does not read costs bounded memory, and is told what it missed', () => {
   const { output, take } = build()
   for (let i = 0; i < 1000; i++) output.out('x'.repeat(999))
   let taken = 0
-  while (take() !== undefined) taken++
+  for (let text = take(); text !== undefined; text = take()) taken += text.split('\n').length - 1
+  expect(taken).toBeGreaterThan(200)
   expect(taken).toBeLessThan(300)
   output.out('later')
   expect(take()).toBe(`2 tsvpn: ${1000 - taken} lines were not shown, since nobody read them\n`)

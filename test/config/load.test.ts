@@ -92,6 +92,7 @@ describe('a right file', () => {
       localAuth: { kind: 'psk', secret: new TextEncoder().encode(SECRET) },
       livenessMs: 30_000,
       rekeyMs: 14_400_000,
+      mobike: true,
       onDead: 'restart',
       uniqueness: 'replace',
     })
@@ -110,6 +111,25 @@ describe('a right file', () => {
     })
   })
 
+  test('with a post-quantum pre-shared key, required unless the file says otherwise', () => {
+    write('office.ppk', `${SECRET}0123456789abcdef\n`)
+    const line = (more = '') => file({ peer: `ppk: { id: office-2026, secret: { file: office.ppk }${more} }` })
+    const config = parse(line())
+    expect(config.warnings).toEqual([])
+    const expected = {
+      id: new TextEncoder().encode('office-2026'),
+      secret: new TextEncoder().encode(`${SECRET}0123456789abcdef`),
+    }
+    expect(config.peers[0]?.ppk).toEqual({ ...expected, required: true })
+    expect(parse(line(', required: false')).peers[0]?.ppk).toEqual({ ...expected, required: false })
+    expect(parse(file()).peers[0]).not.toHaveProperty('ppk')
+  })
+
+  test('childless: allow unless the file says otherwise', () => {
+    expect(parse(file()).peers[0]?.childless).toBe('allow')
+    expect(parse(file({ peer: 'ike: { childless: prefer }' })).peers[0]?.childless).toBe('prefer')
+  })
+
   test('with everything that can be set', () => {
     const config = parse(
       `
@@ -124,7 +144,7 @@ peers:
     local: { id: 192.0.2.1, key: { file: own.key } }
     allowWeak: true
     uniqueness: never
-    ike: { proposals: aes128-sha1-modp1024, liveness: 2m, rekey: 8h, reauth: 1d, onDead: clear }
+    ike: { proposals: aes128-sha1-modp1024, liveness: 2m, rekey: 8h, reauth: 1d, onDead: clear, mobike: false }
     tunnels:
       lan:
         remote: ["10.2.0.0/16[tcp/443]", "fd01::/64"]
@@ -150,6 +170,7 @@ peers:
       livenessMs: 120_000,
       rekeyMs: 28_800_000,
       reauthMs: 86_400_000,
+      mobike: false,
       onDead: 'clear',
       uniqueness: 'never',
     })
@@ -318,6 +339,34 @@ describe('a mistake is told with line, column, key, expected and found', () => {
     [
       file({ auth: 'psk: { env: NOT_SET }' }),
       'office.yaml:7:10: peers.branch.psk: environment variable NOT_SET is not set',
+    ],
+    [
+      file({ peer: 'ppk: { id: a, secret: { file: office.psk }, requird: true }' }),
+      'office.yaml:12:49: peers.branch.ppk.requird: unknown key; did you mean required?',
+    ],
+    [
+      file({ peer: 'ppk: office.psk' }),
+      'office.yaml:12:10: peers.branch.ppk: expected a mapping such as { id: office-2026, secret: { file: office.ppk } }, found "office.psk"',
+    ],
+    [
+      file({ peer: 'ppk: { secret: { file: office.psk } }' }),
+      'office.yaml:12:5: peers.branch.ppk.id: expected a name such as office-2026, the same on both sides (1 to 64 ASCII characters without spaces), found nothing',
+    ],
+    [
+      file({ peer: 'ppk: { id: "of fice", secret: { file: office.psk } }' }),
+      'office.yaml:12:16: peers.branch.ppk.id: expected a name such as office-2026, the same on both sides (1 to 64 ASCII characters without spaces), found "of fice"',
+    ],
+    [
+      file({ peer: 'ppk: { id: a, secret: { file: no.ppk } }' }),
+      'office.yaml:12:27: peers.branch.ppk.secret: cannot read no.ppk: no such file',
+    ],
+    [
+      file({ peer: 'ppk: { id: a, secret: { file: office.psk }, required: maybe }' }),
+      'office.yaml:12:59: peers.branch.ppk.required: expected true or false, found "maybe"',
+    ],
+    [
+      file({ peer: 'ike: { childless: force }' }),
+      'office.yaml:12:23: peers.branch.ike.childless: expected allow or prefer or never, found "force"',
     ],
     [file({ auth: 'psk: { file: no.psk }' }), 'office.yaml:7:10: peers.branch.psk: cannot read no.psk: no such file'],
     [file({ auth: 'psk: ""' }), 'office.yaml:7:10: peers.branch.psk: expected a secret, found that it is empty'],
@@ -525,6 +574,15 @@ describe('secrets', () => {
 
 describe('warnings', () => {
   const warnings = (text: string) => parse(text).warnings.map((w) => `${w.line}:${w.column} ${w.key}: ${w.message}`)
+
+  test('a PPK that is shorter than a quantum computer wants, and one in the file itself', () => {
+    expect(warnings(file({ peer: 'ppk: { id: a, secret: { file: office.psk } }' }))).toEqual([
+      '12:27 peers.branch.ppk.secret: the secret can be guessed (at most 190 bits, expected 256); tsvpn psk makes a strong one',
+    ])
+    expect(warnings(file({ peer: `ppk: { id: a, secret: ${SECRET}${SECRET} }` }))).toEqual([
+      expect.stringContaining('12:27 peers.branch.ppk.secret: the secret stands in the configuration itself'),
+    ])
+  })
 
   test('a secret in the file itself', () => {
     expect(warnings(file({ auth: `psk: ${SECRET}` }))).toEqual([

@@ -8,6 +8,7 @@ import {
   deriveIkeKeys,
   ikeKeys,
   initiatorSignedOctets,
+  mixPpk,
   prfPlus,
   pskAuth,
   responderSignedOctets,
@@ -27,6 +28,7 @@ const GCM_256 = present(encr(ENCR.ENCR_AES_GCM_16, 256))
 const CBC_128 = present(encr(ENCR.ENCR_AES_CBC, 128))
 const SHA256_128 = present(integ(INTEG.AUTH_HMAC_SHA2_256_128))
 const SHA256 = present(prf(PRF.PRF_HMAC_SHA2_256))
+const SHA512 = present(prf(PRF.PRF_HMAC_SHA2_512))
 const SHA384 = present(prf(PRF.PRF_HMAC_SHA2_384))
 const toHex = (b: Uint8Array) => Buffer.from(b).toString('hex')
 const cat = (...parts: readonly Uint8Array[]) => Uint8Array.from(Buffer.concat(parts))
@@ -187,6 +189,31 @@ describe('against the formulas written twice', () => {
     expect(prfPlus(SHA256, new Uint8Array(32), n0, 0)).toHaveLength(0)
   })
   const n0 = new Uint8Array(0)
+})
+
+describe('PPK-02 a post-quantum pre-shared key (RFC 8784 §3)', () => {
+  const count = (from: number, length: number) => Uint8Array.from({ length }, (_, i) => (from + i) & 0xff)
+  // Computed with Python's hmac module.
+  it.each([
+    {
+      algorithm: SHA256,
+      skD: '630dcdfbc302209459978110562917c301c4126be7c02c7144e0661a96a43190',
+      skPi: '2439d2f236cac67f2b2f7523d0744296f42685264ae7f96f5ee5b15622db9900',
+      skPr: '24a19775a1fd63ff7306a36bac922c018871a5fae52e42405c2c623620ef633b',
+    },
+    {
+      algorithm: SHA512,
+      skD: 'd838e63bf902bebcd0a40f1439c0a5c28754362d3b62b8f0dc746efd9cd44cbc07c3cfdc86e573bc5d677bfcca988353f34aaa2cb6858d0779b823065ddb19ed',
+      skPi: '6bb94177106f63de9e77853a6980adad25d46ed210925435b327f4ce0ed7f18d468c4fc7874edae5b14ee7a9a9e522399b577e9ebe420f6bfe0c8c1183a88f8f',
+      skPr: '01232732c39d27e54d7f957b7e78d94659e196df05cb149bf19d8f0a3c01ca22c83c4cc59ddf97a3d55b253e0dddadd3c77e49de00406a68e379e5508ce4748c',
+    },
+  ])('mixes SK_d, SK_pi and SK_pr with $algorithm.name', ({ algorithm, ...expected }) => {
+    const length = algorithm.keyLength
+    const keys = { skD: count(0, length), skPi: count(0x80, length), skPr: count(0xc0, length) }
+    const mixed = mixPpk(algorithm, count(0x40, 32), keys)
+    expect({ skD: toHex(mixed.skD), skPi: toHex(mixed.skPi), skPr: toHex(mixed.skPr) }).toEqual(expected)
+    expect(keys.skD).toEqual(count(0, length))
+  })
 })
 
 describe('AUTH', () => {

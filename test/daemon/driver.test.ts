@@ -26,6 +26,7 @@ class Script implements IkeEndpointApi {
     this.log.push('initiate')
   }
   setPeerRemote(): void {}
+  localAddressesChanged(): void {}
   rekeyChild(): boolean {
     return false
   }

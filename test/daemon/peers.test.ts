@@ -41,6 +41,7 @@ function peer(overrides: Partial<ConfiguredPeer> = {}): ConfiguredPeer {
 const install: Extract<IkeEvent, { kind: 'install-child-sa' }> = {
   kind: 'install-child-sa',
   carries: 'now',
+  suite: 'aes128gcm16',
   sa: {
     id: 5,
     ikeSaId: 1,
@@ -82,7 +83,7 @@ beforeEach(() => build())
 const bringUp = () => {
   peers.connecting('office', path.remote, 100)
   peers.handle({ kind: 'ike-sa-established', ikeSaId: 1, peer: 'office' }, 120)
-  peers.tunnelUp(install, 'aes128gcm16', { local: ['a'], remote: ['b'] }, 125)
+  peers.tunnelUp(install, { local: ['a'], remote: ['b'] }, 125)
 }
 
 describe('a peer whose tunnels start on traffic', () => {
@@ -111,7 +112,7 @@ describe('an attempt', () => {
     peers.connecting('office', path.remote, 100)
     expect(peers.stateOf(record(), false, 110)).toBe('connecting')
     peers.handle({ kind: 'ike-sa-established', ikeSaId: 1, peer: 'office' }, 120)
-    peers.tunnelUp(install, 'aes128gcm16', { local: ['a'], remote: ['b'] }, 125)
+    peers.tunnelUp(install, { local: ['a'], remote: ['b'] }, 125)
     expect(peers.stateOf(record(), true, 130)).toBe('up')
     expect(events.at(-1)).toMatchObject({ kind: 'peer-up', endpoint: '192.0.2.2:4500', suite: 'aes128gcm16', ms: 25 })
   })
@@ -136,7 +137,7 @@ describe('an attempt', () => {
     peers.connecting('office', path.remote, 100)
     peers.handle(closed('no-response', 'nobody home', 6000), 5000)
     peers.handle({ kind: 'ike-sa-established', ikeSaId: 2, peer: 'office' }, 6030)
-    peers.tunnelUp(install, '', { local: [], remote: [] }, 6040)
+    peers.tunnelUp(install, { local: [], remote: [] }, 6040)
     expect(events.at(-1)).toMatchObject({ kind: 'peer-up', ms: 40 })
     expect(record().lastError).toBe('nobody home')
   })
@@ -146,7 +147,7 @@ describe('an attempt', () => {
     peers.handle({ kind: 'retransmit', ikeSaId: 1, peer: 'office', attempt: 3 }, 900)
     expect(record().reason).toContain('sent 3 times')
     peers.handle({ kind: 'ike-sa-established', ikeSaId: 1, peer: 'office' }, 950)
-    peers.tunnelUp(install, '', { local: [], remote: [] }, 960)
+    peers.tunnelUp(install, { local: [], remote: [] }, 960)
     expect(record().reason).toBeUndefined()
   })
 
@@ -210,7 +211,7 @@ describe('waiting', () => {
     build(configured)
     expect(peers.stateOf(record(), false, 0)).toBe('waiting')
     peers.handle({ kind: 'ike-sa-established', ikeSaId: 1, peer: 'office' }, 10)
-    peers.tunnelUp(install, '', { local: [], remote: [] }, 10)
+    peers.tunnelUp(install, { local: [], remote: [] }, 10)
     expect(events.at(-1)).toMatchObject({ kind: 'peer-up', ms: 0 })
     peers.handle(closed('peer-deleted', 'gone'), 20)
     expect(peers.stateOf(record(), false, 30)).toBe('waiting')

@@ -9,6 +9,7 @@ import { describe, expect, it } from 'vitest'
 import { readCorpus, writeInput } from './corpus.ts'
 import { fuzz } from './engine.ts'
 import { Tape } from './tape.ts'
+import { fragments } from './targets/fragments.ts'
 import { Crowd } from './targets/strangers.ts'
 import { TARGETS } from './targets.ts'
 
@@ -48,12 +49,33 @@ describe.each(TARGETS)('$name', (target) => {
   )
 })
 
-describe('one responder, strangers without end', () => {
-  const collectGarbage = (): void => {
-    setFlagsFromString('--expose-gc')
-    runInNewContext('gc')()
-  }
+const collectGarbage = (): void => {
+  setFlagsFromString('--expose-gc')
+  runInNewContext('gc')()
+}
 
+describe('fragments again and again', () => {
+  it(
+    'leave neither heap nor buffers behind',
+    () => {
+      const inputs = corpusOf('fragments').map(({ input }) => input)
+      const memoryAfter = (rounds: number): number => {
+        for (let i = 0; i < rounds; i++) for (const input of inputs) fragments.run(input, (step) => step())
+        collectGarbage()
+        collectGarbage()
+        const { heapUsed, arrayBuffers } = process.memoryUsage()
+        return heapUsed + arrayBuffers
+      }
+      memoryAfter(1)
+      const before = memoryAfter(1)
+      const growth = memoryAfter(3) - before
+      expect(growth).toBeLessThan(1_000_000)
+    },
+    PATIENCE_MS,
+  )
+})
+
+describe('one responder, strangers without end', () => {
   it(
     'keeps neither IKE SAs nor timers nor heap when they are gone',
     () => {

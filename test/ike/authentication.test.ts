@@ -273,6 +273,8 @@ describe('SIG-06 and SIG-04: signatures by hand', () => {
     initResponse: bytes(300),
     peerHashes: [2, 3, 4],
     rawKeyRequested: false,
+    usesPpk: false,
+    allowsChildless: false,
   }
   const id = idBody(fqdn('left'))
   const octets = concatBytes(handshake.initRequest, handshake.nonceR, suite.prf.compute(keys.skPi, id))

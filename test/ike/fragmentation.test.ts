@@ -496,7 +496,8 @@ describe('when large packets vanish', () => {
     sa.fragmentation = true
     const sent: Uint8Array[] = []
     const transmit = (_: unknown, message: Uint8Array) => sent.push(message)
-    const core = { timers: new Timers(), transmit } as unknown as Core
+    const roaming = { otherPaths: () => [] }
+    const core = { timers: new Timers(), transmit, roaming } as unknown as Core
     const payloads = [notify(40_000, new Uint8Array(900))]
     const sendLarge = (): void => {
       sa.requests.complete()

@@ -1,11 +1,12 @@
 /** IKE_SA_INIT (RFC 7296 §2.6, §2.7, §2.21.1): COOKIE and INVALID_KE_PAYLOAD in either order, floods, and errors that nobody signed. */
+import { createHmac } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
 import type { Datagram } from '../../src/ike/api.ts'
 import { COOKIE_ROTATION_MS, HALF_OPEN_CAP_PER_ADDRESS, INIT_RETRIES } from '../../src/ike/constants.ts'
 import { CookieJar } from '../../src/ike/cookie.ts'
-import { notify } from '../../src/ike/payloads.ts'
+import { find, notify } from '../../src/ike/payloads.ts'
 import { parseIkeProposal } from '../../src/sa/proposal.ts'
-import { bytesEqual, u16 } from '../../src/wire/bytes.ts'
+import { bytesEqual, u16, u64 } from '../../src/wire/bytes.ts'
 import { EXCHANGE_TYPE, KE, NOTIFY } from '../../src/wire/iana.ts'
 import { encodeIkeMessage } from '../../src/wire/ike-message.ts'
 import type { IkeMessage, Payload } from '../../src/wire/ike-types.ts'
@@ -50,7 +51,6 @@ describe('COOKIE as responder', () => {
     expect(tally(before, 'IKE SA')).toBe(30)
     const states = pair.right.endpoint.snapshot().length
     let sharedSecrets = 0
-    const timersAt = pair.right.endpoint.pollTimeout()
     for (let i = 0; i < 2_000; i++) {
       const { header, payloads } = initRequest(BigInt(i + 1_000), AT_RIGHT, { seed: i % 7 })
       deliver(
@@ -74,8 +74,44 @@ describe('COOKIE as responder', () => {
     }
     expect(sharedSecrets).toBe(2_000)
     expect(pair.right.endpoint.snapshot().length).toBe(states)
-    expect(pair.right.endpoint.pollTimeout()).toEqual(timersAt)
-    expect(pair.right.events).toEqual([])
+    expect(pair.right.events.map(({ kind }) => kind)).toEqual(['cookie-guard'])
+  })
+
+  it('V2-024 a flood is left to the driver after 500 cookies in a second, for 5 s at a time, with the secret that is checked', () => {
+    const pair = makePair()
+    fill(pair, 40)
+    const { right, world } = pair
+    const ask = (count: number) => {
+      for (let i = 0; i < count; i++) {
+        const { header, payloads } = initRequest(BigInt(i + 1_000), AT_RIGHT)
+        deliver(right, encodeIkeMessage(header, payloads), { address: '198.18.0.1' }, world.now, 500)
+      }
+      right.drain(world.now)
+    }
+    const guards = () => right.eventsOf('cookie-guard')
+    ask(490)
+    expect(guards()).toEqual([])
+    ask(20)
+    const [{ secret } = { secret: undefined }] = guards()
+    expect(secret).toHaveLength(32)
+
+    // The driver's answer, made by the formula of RFC 7296 §2.6 with that secret: it opens the door.
+    const request = initRequest(77n, AT_RIGHT)
+    const nonce = find(request.payloads, 'Nonce')?.data ?? new Uint8Array()
+    const from = { family: 4, address: '198.18.0.9', port: 500 } as const
+    const hmac = createHmac('sha256', secret ?? '')
+      .update(nonce)
+      .update(from.address)
+      .update(Uint8Array.of(500 >> 8, 500 & 255))
+    const cookie = new Uint8Array(hmac.update(u64(77n)).digest())
+    const withCookie = [notify(NOTIFY.COOKIE, cookie), ...request.payloads]
+    deliver(right, encodeIkeMessage(request.header, withCookie), from, world.now, 500)
+    expect(answersOf(right.drain(world.now))).toEqual(['IKE SA'])
+
+    world.run(5_000)
+    expect(guards().at(-1)?.secret).toBeUndefined()
+    ask(600)
+    expect(guards()).toHaveLength(3)
   })
 
   it('V2-024 an honest initiator connects through the flood at once', () => {

@@ -20,9 +20,15 @@ const hash = (spiI: bigint, spiR: bigint, address: string, port: number) =>
 
 const seen = (pair: Pair) => [pair.left, pair.right].map((host) => host.endpoint.snapshot()[0]?.behindNat)
 
-function natted(livenessMs = 30_000): Pair & { ring: KeyRing } {
+function natted(livenessMs = 30_000, mobike = true): Pair & { ring: KeyRing } {
   const ring = new KeyRing()
-  const pair = makePair({ nat: true, livenessMs, leftOptions: { keyLog: ring }, rightOptions: { keyLog: ring } })
+  const pair = makePair({
+    nat: true,
+    livenessMs,
+    left: { mobike },
+    leftOptions: { keyLog: ring },
+    rightOptions: { keyLog: ring },
+  })
   expect(connect(pair)).toBeLessThan(100)
   pair.world.run(50)
   return { ...pair, ring }
@@ -88,7 +94,7 @@ describe('detection', () => {
 describe('V2-064 moving addresses', () => {
   it('after a rebinding the responder follows the first new packet, be it IKE or ESP', () => {
     for (const kind of ['esp', 'ike'] as const) {
-      const pair = natted(5_000)
+      const pair = natted(5_000, false)
       const before = pair.right.endpoint.snapshot()[0]?.path.remote.port
       pair.net.nat?.rebind()
       if (kind === 'esp') pair.world.sendInner(pair.left, innerPacket('10.1.0.1', '10.2.0.1'))
@@ -193,6 +199,28 @@ describe('NAT keepalives', () => {
     }
     // UE-08: the peer is found dead all the same.
     expect(pair.right.eventsOf('ike-sa-closed')[0]?.failure.reason).toBe('peer-dead')
+  })
+
+  it('UE-08 a peer that is gone is not missed by keepalives; what finds it dead is a request without an answer', () => {
+    const patient = natted(86_400_000)
+    patient.right.crash()
+    patient.world.run(600_000)
+    expect(keepalives(patient).length).toBe(30)
+    expect(patient.left.eventsOf('ike-sa-closed')).toEqual([])
+
+    // Keepalives of the peer arrive, and nothing else: no sign of life.
+    const watchful = natted(45_000)
+    watchful.net.tap = (datagram) => (datagram.data.length === 1 ? datagram : undefined)
+    watchful.world.run(120_000)
+    expect(keepalives(watchful).length).toBeGreaterThan(1)
+    for (const host of [watchful.left, watchful.right]) {
+      expect(host.eventsOf('ike-sa-closed')[0]?.failure.reason, host.name).toBe('peer-dead')
+      const requests = watchful.world.sent.filter(
+        ({ from, datagram }) =>
+          from === host.name && ikeIn(datagram)?.header.exchangeType === EXCHANGE_TYPE.INFORMATIONAL,
+      )
+      expect(requests.length, host.name).toBe(6)
+    }
   })
 
   it('UE-04 UE-09 0 to 64 octets on 4500, IKE without marker: nothing happens', () => {

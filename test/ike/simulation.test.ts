@@ -10,6 +10,11 @@ import { runSeed } from '../sim/seeds.ts'
 
 const SEEDS = 2_000
 const PER_TEST = 250
+/**
+ * Beyond those: an IKE rekeying whose answer is lost and whose old IKE SA dies, or is deleted, meanwhile; a Child SA rekeying
+ * whose answer comes when the winner of the collision has been replaced in turn.
+ */
+const BROKE_ONCE = [4_939, 5_561, 6_142, 7_769, 31_122]
 /** By users, by crashes, by silence, and by an octet that changed in a first message. */
 const ENDS = ['local-delete', 'peer-deleted', 'replaced', 'peer-dead', 'no-response', 'authentication-failed'] as const
 
@@ -23,6 +28,10 @@ describe('two endpoints over a bad network', () => {
     )
     expect(broken).toEqual([])
   }, 60_000)
+
+  it.each(BROKE_ONCE)('the life of seed %i, which broke once', (seed) => {
+    expect(runSeed(seed).broken).toBeUndefined()
+  })
 
   it('what the tables name does happen, and IKE SAs end in every way that a bad network has', () => {
     const lives = Array.from({ length: 150 }, (_, i) => runSeed(i + 1).life)

@@ -3,7 +3,9 @@
  * iperf3 numbers them. `REKEY_SECONDS=300` makes the long run.
  */
 import { afterEach, describe, expect, test } from 'vitest'
+import type { Host } from './lib/lab.ts'
 import { authOf, setupOf, startPair } from './lib/pair.ts'
+import { mustRunSync } from './lib/process.ts'
 import { STRONGSWAN_TOOLS, StrongswanHost } from './lib/strongswan.ts'
 import { labDescribe, useLab } from './lib/suite.ts'
 import { direct, INNER, OUTER } from './lib/topology.ts'
@@ -29,6 +31,32 @@ async function meanwhile<T>(load: Promise<T>, rekey: () => Promise<unknown>): Pr
     await pause()
   }
   return { count, result: await ended }
+}
+
+/** Octets of an IPv4 packet of the load: inner IP, UDP and payload, padding to four with its two octets, ESP and UDP around. */
+const ESP_PACKET = 20 + 8 + 8 + 8 + (20 + 8 + LOAD.udp.size + 2 + 2) + 16
+
+/**
+ * Drops that share of what comes in, at random: keys and packets alike. @returns how many packets of the load it took; one
+ * drop may hold several, which share an IP and a UDP header
+ */
+function takeSome(host: Host, percent: number): () => number {
+  host.nft(`table inet lab_some {
+    counter load {}
+    chain in {
+      type filter hook prerouting priority -300
+      iifname "eth0" numgen random mod 100 < ${percent} jump take
+    }
+    chain take {
+      meta length > ${LOAD.udp.size} @th,64,32 != 0 counter name load
+      drop
+    }
+  }\n`)
+  return () => {
+    const text = mustRunSync(host.enter(['nft', 'list', 'counter', 'inet', 'lab_some', 'load']))
+    const [, drops, octets] = /packets (\d+) bytes (\d+)/.exec(text) ?? []
+    return (Number(octets) - 28 * Number(drops)) / (ESP_PACKET - 28)
+  }
 }
 
 labDescribe('rekeying under load with strongSwan', [...TSVPN_TOOLS, ...STRONGSWAN_TOOLS], () => {
@@ -99,6 +127,37 @@ labDescribe('rekeying under load with strongSwan', [...TSVPN_TOOLS, ...STRONGSWA
       expect((await ours.tunnel()).sa?.inboundSpi).not.toBe(spi)
     },
     TIMEOUT_MS,
+  )
+})
+
+labDescribe('rekeying under load over a path that loses 5 % of everything', TSVPN_TOOLS, () => {
+  const lab = useLab(async (lab) => {
+    const sides = direct(lab)
+    return { ...sides, pair: await startPair(sides, { outer: 4, auth: 'psk', inner: [4] }) }
+  })
+
+  test(
+    'V2-033 what the path takes is all that is missing: no packet is lost to a new key, whoever begins',
+    async () => {
+      const { left, right, pair } = lab()
+      const taken = [left, right].map((host) => takeSome(host, 5))
+      const before = (await pair.left.tunnel()).sa?.inboundSpi
+      const sides = [pair.left, pair.right] as const
+      let turn = 0
+      const load = { ...LOAD, seconds: SECONDS * 3 }
+      const { count, result } = await meanwhile(
+        iperf(left, right, INNER.right[4].address, load),
+        () => sides[turn++ % 2]?.command(turn % 3 === 0 ? ['rekey', '--ike'] : ['rekey']) ?? Promise.resolve(),
+      )
+      const packets = taken[1]?.() ?? 0
+      console.log(`${count} rekeyings asked for; ${packets} packets taken by the path, ${result.lostPackets} missing`)
+      expect(count).toBeGreaterThan(SECONDS / 2)
+      expect(packets).toBeGreaterThan(load.seconds * LOAD.udp.packetsPerSecond * 0.03)
+      expect(result.lostPackets).toBeLessThanOrEqual(packets)
+      expect(result.lostPackets).toBeGreaterThan(packets * 0.9)
+      expect((await pair.left.tunnel()).sa?.inboundSpi).not.toBe(before)
+    },
+    3 * TIMEOUT_MS,
   )
 })
 

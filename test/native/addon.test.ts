@@ -1,8 +1,9 @@
 /** The addon's methods on one thread, without devices: arguments, counters, ESP round trips, replay, SA database. */
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { CookieJar } from '../../src/ike/cookie.ts'
 import {
   loadNative,
   type NativeAddon,
@@ -10,7 +11,11 @@ import {
   type NativeSaKeys,
   type NativeSelector,
 } from '../../src/io/native.ts'
+import { systemRng } from '../../src/io/rng.ts'
 import { DROP_REASONS } from '../../src/sa/drop.ts'
+import { addNonEspMarker, stripNonEspMarker } from '../../src/wire/esp.ts'
+import { decodeIkeMessage, encodeIkeMessage } from '../../src/wire/ike-message.ts'
+import type { Payload } from '../../src/wire/ike-types.ts'
 
 const built = existsSync(fileURLToPath(new URL('../../native/build/Release/tsvpn.node', import.meta.url)))
 if (!built) console.warn('SKIPPED test/native/addon.test.ts: the addon is not built (npm run build:native)')
@@ -201,6 +206,104 @@ describe.skipIf(!built)('addon', () => {
     const inverted = { ...ANY, startAddress: ANY.endAddress, endAddress: ANY.startAddress }
     expect(() => native.setPolicy({ ...policy, remote: [inverted] })).toThrow(/startAddress lies above endAddress/)
     expect(() => native.setPolicy({ ...policy, remote: [{ ...ANY, family: 6 }] })).toThrow(/16 octets/)
+  })
+})
+
+describe.skipIf(!built)('the MTU of a way', () => {
+  const loopback = { family: 4, address: '127.0.0.1', mark: 0 } as const
+
+  it("is that of the route's device", () => {
+    const native = loadNative()
+    // An IPv4 packet ends at 65,535 octets.
+    const ofDevice = Math.min(65_535, Number(readFileSync('/sys/class/net/lo/mtu', 'latin1')))
+    expect(native.pathMtu(loopback)).toBe(ofDevice)
+    for (let i = 0; i < 2_000; i++) native.pathMtu(loopback)
+    expect(native.pathMtu(loopback), 'no descriptor is left open').toBe(ofDevice)
+  })
+
+  it('is an error where there is none, and for what is no address', () => {
+    const native = loadNative()
+    expect(() => native.pathMtu({ ...loopback, address: '255.255.255.255' })).toThrow(
+      expect.objectContaining({ code: expect.stringMatching(/^E(ACCES|NETUNREACH)$/) }),
+    )
+    expect(() => native.pathMtu({ ...loopback, address: '::1' })).toThrow(/options.address: expected an IPv4 address/)
+  })
+})
+
+describe.skipIf(!built)('IKE socket under a flood', () => {
+  /** IKE_SA_INIT request with SA, KE and nonce, whose contents nobody looks at. */
+  const first = (spi: bigint, extra: readonly Payload[] = []): Uint8Array => {
+    const header = {
+      initiatorSpi: spi,
+      responderSpi: 0n,
+      exchangeType: 34,
+      fromOriginalInitiator: true,
+      isResponse: false,
+      messageId: 0,
+    }
+    const proposal = {
+      number: 1,
+      protocol: 1,
+      spi: new Uint8Array(),
+      transforms: [{ type: 1, id: 20, keyLength: 128 }],
+    }
+    return encodeIkeMessage(header, [
+      ...extra,
+      { type: 'SA', proposals: [proposal] },
+      { type: 'KE', method: 31, data: octets(32, 1) },
+      { type: 'Nonce', data: octets(32, 2) },
+    ])
+  }
+
+  it('V2-024 V2-026 answers first messages with the cookie that the IKE core takes, from 500 and 4500; the rest goes on', async () => {
+    const native = loadNative()
+    const { createSocket } = await import('node:dgram')
+    const probe = createSocket('udp4')
+    await new Promise<void>((resolve) => probe.bind(0, '127.0.0.1', resolve))
+    const { port: from } = probe.address()
+    const port = from === 65_535 ? from - 1 : from + 1
+    const fd = native.openUdp({ family: 4, address: '127.0.0.1', port, mark: 0, reusePort: false, esp: false })
+    const passed: Uint8Array[] = []
+    const socket = native.ikeSocket(fd, 4, (data) => passed.push(data))
+    const answers: Uint8Array[] = []
+    probe.on('message', (data) => answers.push(new Uint8Array(data)))
+    const jar = new CookieJar(systemRng)
+    socket.guard(jar.secret)
+    expect(() => socket.guard(new Uint8Array(31))).toThrow('secret: expected 32 octets, got 31')
+
+    const send = (message: Uint8Array) => probe.send(message, port, '127.0.0.1')
+    const withCookie = first(7n, [
+      { type: 'Notify', protocol: 0, spi: new Uint8Array(), notifyType: 16_390, data: octets(32, 9) },
+    ])
+    const cut = first(8n).slice(0, 60)
+    new DataView(cut.buffer).setUint32(24, cut.length)
+    send(first(5n))
+    send(addNonEspMarker(first(6n)))
+    send(withCookie)
+    send(cut)
+    socket.guard(jar.secret)
+    await expect.poll(() => answers.length).toBe(2)
+    await expect.poll(() => passed.length).toBe(1)
+    expect(passed[0]).toEqual(withCookie)
+    for (const [i, octetsOf] of [answers[0], stripNonEspMarker(answers[1] ?? new Uint8Array(4))].entries()) {
+      const decoded = decodeIkeMessage(octetsOf ?? new Uint8Array())
+      if (!decoded.ok) throw new Error(decoded.fault.detail)
+      const { header, payloads } = decoded.value
+      expect(header).toMatchObject({ initiatorSpi: 5n + BigInt(i), responderSpi: 0n, isResponse: true, messageId: 0 })
+      const [notify] = payloads
+      if (notify?.type !== 'Notify') throw new Error('no notify')
+      expect([payloads.length, notify.notifyType]).toEqual([1, 16_390])
+      const source = { family: 4, address: '127.0.0.1', port: from } as const
+      expect(jar.isValid(notify.data, source, 5n + BigInt(i), octets(32, 2))).toBe(true)
+    }
+
+    socket.guard(null)
+    send(first(9n))
+    await expect.poll(() => passed.length).toBe(2)
+    expect(answers).toHaveLength(2)
+    socket.close()
+    native.closeFd(fd)
+    probe.close()
   })
 })
 

@@ -60,6 +60,8 @@ export const FAULTS: readonly Action[] = [
   { name: 'silenced', weight: 2, apply: (life, { address }) => cut(life, ({ local }) => local.address === address) },
   { name: 'crash', weight: 3, apply: (life, host) => life.crash(host, life.duration()) },
   { name: 'move', weight: 3, apply: (life, host) => life.move(host, life.duration()) },
+  { name: 'roam', weight: 3, apply: (life, host) => life.roam(host, life.duration()) },
+  { name: 'second uplink', weight: 2, apply: (life, host) => life.addUplink(host) },
   { name: 'rebind', weight: 2, apply: ({ net }) => net.nat?.rebind() },
   { name: 'slow jobs', weight: 1, apply: (life, host) => setJobs(host, life.below(1_500), false) },
   { name: 'jobs lost', weight: 1, apply: (life, host) => setJobs(host, life.below(200), true) },

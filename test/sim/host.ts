@@ -30,6 +30,7 @@ export class SimHost {
   #isDown = false
   #address: string
   readonly #formerAddresses = new Set<string>()
+  readonly #furtherAddresses = new Set<string>()
 
   constructor(
     name: string,
@@ -76,7 +77,26 @@ export class SimHost {
   moveTo(address: string): void {
     this.#formerAddresses.add(this.#address)
     this.#formerAddresses.delete(address)
+    this.#furtherAddresses.delete(address)
     this.#address = address
+  }
+
+  /** Several addresses at once: it receives on all of them and sends from the first, which is `address`. */
+  get addresses(): readonly string[] {
+    return [this.#address, ...this.#furtherAddresses]
+  }
+
+  addAddress(address: string): void {
+    this.#formerAddresses.delete(address)
+    this.#furtherAddresses.add(address)
+  }
+
+  /** The kernel told the driver that addresses or routes are others, and the driver asked for them. */
+  lookAround(now: Instant): void {
+    if (this.#isDown) return
+    const remotes = this.endpoint.snapshot().flatMap((sa) => sa.remotes)
+    const sources = new Map(remotes.map((remote) => [remote.address, this.#address]))
+    this.endpoint.localAddressesChanged({ present: this.addresses, announced: this.addresses, sources }, now)
   }
 
   get isDown(): boolean {

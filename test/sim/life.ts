@@ -71,9 +71,10 @@ export class Life {
     this.world.check = () => {
       for (const host of this.#hosts) this.#checkWhenChanged(host)
     }
-    const { nat, auth, ike, esp, livenessMs } = options
+    const { nat, auth, ike, esp, livenessMs, left, right } = options
+    const childless = `childless ${left?.childless}/${right?.childless}`
     this.#note(
-      `${this.#scenario.isCalm ? 'calm, ' : ''}${nat ? 'NAT, ' : ''}${auth}, ${ike}, ${esp}, liveness ${livenessMs} ms`,
+      `${this.#scenario.isCalm ? 'calm, ' : ''}${nat ? 'NAT, ' : ''}${auth}${left?.ppk ? ', PPK' : ''}, ${childless}, ${ike}, ${esp}, liveness ${livenessMs} ms`,
     )
   }
 
@@ -156,10 +157,24 @@ export class Life {
 
   /** To an address where it never was. Its name points there some time later. */
   move(host: SimHost, knownAfterMs: number): void {
-    const network = (host === this.pair.left ? LEFT : RIGHT).replace(/\d+$/, '')
     this.#moves += 1
-    host.moveTo(`${network}${this.#moves}`)
+    host.moveTo(`${this.#networkOf(host)}${this.#moves}`)
     this.later(knownAfterMs, `${host.name} is found at ${host.address}`, () => this.#publish(host))
+  }
+
+  /** As `move`, but the host's kernel tells of it soon. With a second uplink the first one fails, and that one takes over. */
+  roam(host: SimHost, knownAfterMs: number): void {
+    const [, second] = host.addresses
+    if (second === undefined) this.move(host, knownAfterMs)
+    else host.moveTo(second)
+    this.later(this.below(200), `${host.name} knows that it is at ${host.address}`, () => host.lookAround(this.now))
+    if (second !== undefined) this.later(knownAfterMs, `${host.name} is found at ${second}`, () => this.#publish(host))
+  }
+
+  addUplink(host: SimHost): void {
+    this.#moves += 1
+    host.addAddress(`${this.#networkOf(host)}${this.#moves}`)
+    host.lookAround(this.now)
   }
 
   // The phases of a round.
@@ -298,6 +313,10 @@ export class Life {
     const other = this.otherThan(host)
     if (!this.#canCall(other) || other.isDown) return
     other.endpoint.setPeerRemote(host.name, { family: 4, address: host.address, port: 500 }, this.now)
+  }
+
+  #networkOf(host: SimHost): string {
+    return (host === this.pair.left ? LEFT : RIGHT).replace(/\d+$/, '')
   }
 
   #describe(host: SimHost): string {

@@ -52,12 +52,17 @@ export class SimNet {
 
   send(sent: Datagram, now: Instant): void {
     const tapped = this.tap(sent, now)
-    if (tapped === undefined || this.isCut(tapped)) return
+    if (tapped !== undefined) this.forward(tapped, now)
+  }
+
+  /** Past the tap, for what a tap sends itself, at once or later. */
+  forward(tapped: Datagram, now: Instant, delayMs = 0): void {
+    if (this.isCut(tapped)) return
     const datagram = this.nat?.translateOut(tapped, now) ?? tapped
     if (this.#rng.chance(this.behaviour.loss)) return
     if (packetSize(datagram) > (this.behaviour.maxPacket ?? Number.POSITIVE_INFINITY)) return
-    this.#carry(datagram, now)
-    if (this.#rng.chance(this.behaviour.duplication)) this.#carry(datagram, now)
+    this.#carry(datagram, now + delayMs)
+    if (this.#rng.chance(this.behaviour.duplication)) this.#carry(datagram, now + delayMs)
   }
 
   #carry(datagram: Datagram, now: Instant): void {

@@ -27,6 +27,8 @@ const isLeftNet = (address: string): boolean => address.startsWith('192.0.2.')
 
 export interface PairOptions {
   readonly seed?: number
+  /** Dice of each host's own, where a test wants to say what one draws; else both share the one of `seed`. */
+  readonly rngs?: { readonly left: SeededRng; readonly right: SeededRng }
   readonly auth?: 'psk' | KeyKind
   readonly ike?: readonly string[]
   readonly esp?: readonly string[]
@@ -107,14 +109,14 @@ export function makePair(options: PairOptions = {}): Pair {
     'left',
     LEFT,
     [{ ...peer('left', 'right', RIGHT, options), ...options.left }],
-    rng,
+    options.rngs?.left ?? rng,
     options.leftOptions,
   )
   const right = new SimHost(
     'right',
     RIGHT,
     [{ ...peer('right', 'left', LEFT, options), ...options.right }, ...(options.rightPeers ?? [])],
-    rng,
+    options.rngs?.right ?? rng,
     options.rightOptions,
   )
   return { world: new World([left, right], net), left, right, net }

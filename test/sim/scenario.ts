@@ -1,5 +1,7 @@
 /** What a seed decides before a life begins: how the two authenticate, what they offer, and what lies between them. */
+import type { PeerConfig } from '../../src/ike/api.ts'
 import { parseIkeProposal } from '../../src/sa/proposal.ts'
+import { utf8 } from '../../src/wire/bytes.ts'
 import { type NetBehaviour, PERFECT } from './net.ts'
 import type { PairOptions } from './pair.ts'
 import type { SeededRng } from './seeded-rng.ts'
@@ -39,11 +41,25 @@ const AUTH: Weighted<'psk' | 'ed25519' | 'rsa'> = [
   ['rsa', 1],
 ]
 
+const CHILDLESS: Weighted<NonNullable<PeerConfig['childless']>> = [
+  ['allow', 6],
+  ['prefer', 3],
+  ['never', 1],
+]
+/** Both have it, or neither: with a required one that only one has, there would be no life. */
+const PPK = { id: utf8('sim-2026'), secret: utf8('a secret that no quantum computer finds') }
+
 export function drawScenario(seed: number, dice: SeededRng): Scenario {
   const nat = dice.chance(0.3)
   const ike = draw(dice, IKE)
   // A responder of another taste asks for another key exchange (INVALID_KE_PAYLOAD).
   const taste = dice.chance(0.5) ? ike : [...ike].reverse()
+  const hasPpk = dice.chance(0.2)
+  const extensions = (): Partial<PeerConfig> => ({
+    childless: draw(dice, CHILDLESS),
+    ...(hasPpk && { ppk: { ...PPK, required: dice.chance(0.5) } }),
+  })
+  const left = extensions()
   return {
     natLifetimeMs: 30_000 + dice.next() * 90_000,
     isCalm: dice.chance(0.15),
@@ -54,7 +70,12 @@ export function drawScenario(seed: number, dice: SeededRng): Scenario {
       ike,
       esp: [draw(dice, ESP)],
       livenessMs: dice.chance(0.5) ? 5_000 : 30_000,
-      right: { ikeProposals: taste.map((words) => parseIkeProposal(words)), ...(nat ? { remote: undefined } : {}) },
+      left: { ...left, mobike: dice.chance(0.8) },
+      right: {
+        ...extensions(),
+        ikeProposals: taste.map((words) => parseIkeProposal(words)),
+        ...(nat ? { remote: undefined } : {}),
+      },
     },
   }
 }

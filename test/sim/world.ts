@@ -67,7 +67,7 @@ export class World {
 
   #step(): void {
     for (const datagram of this.net.arrivals(this.now)) {
-      this.hosts.find((host) => host.address === datagram.local.address)?.receive(datagram, this.now)
+      this.hosts.find((host) => host.addresses.includes(datagram.local.address))?.receive(datagram, this.now)
       this.drain()
     }
     for (const host of this.hosts) {

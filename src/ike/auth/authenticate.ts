@@ -3,7 +3,7 @@
  * raw public keys (RFC 7670) by RFC 7427 or the older methods; no certificates, no EAP.
  */
 import type { CryptoJob } from '../../crypto/jobs.ts'
-import { initiatorSignedOctets, pskAuth, responderSignedOctets } from '../../crypto/keymat.ts'
+import { type IkeKeys, initiatorSignedOctets, pskAuth, responderSignedOctets } from '../../crypto/keymat.ts'
 import {
   chooseScheme,
   decodeSignatureAuth,
@@ -20,9 +20,15 @@ import type { Identity, LocalAuth, RemoteAuth } from '../api.ts'
 import type { Role } from '../gate.ts'
 import type { Handshake } from '../ike-sa.ts'
 import { find } from '../payloads.ts'
-import type { Protection } from '../protect.ts'
+import type { IkeSuite } from '../protect.ts'
 
 type AuthPayload = PayloadOf<'AUTH'>
+
+/** What AUTH takes of an IKE SA: the algorithms, and SK_pi and SK_pr with or without a PPK. */
+export interface AuthKeys {
+  readonly suite: IkeSuite
+  readonly keys: Pick<IkeKeys, 'skPi' | 'skPr'>
+}
 
 /** How our AUTH comes about: at once, by a signature to be computed, or not at all. */
 export type LocalProof =
@@ -40,7 +46,7 @@ export function idBody(id: Identity, reserved: Uint8Array = new Uint8Array(3)): 
 }
 
 /** The octets that the side with `role` signs or MACs. */
-function signedOctets(role: Role, protection: Protection, handshake: Handshake, id: Uint8Array): Uint8Array {
+function signedOctets(role: Role, protection: AuthKeys, handshake: Handshake, id: Uint8Array): Uint8Array {
   const { suite, keys } = protection
   return role === 'initiator'
     ? initiatorSignedOctets(suite.prf, handshake.initRequest, handshake.nonceR, keys.skPi, id, handshake.intAuth)
@@ -49,7 +55,7 @@ function signedOctets(role: Role, protection: Protection, handshake: Handshake, 
 
 export function proveOurselves(
   role: Role,
-  protection: Protection,
+  protection: AuthKeys,
   handshake: Handshake,
   id: Identity,
   auth: LocalAuth,
@@ -77,7 +83,7 @@ export function proveOurselves(
  */
 export function checkPeer(
   role: Role,
-  protection: Protection,
+  protection: AuthKeys,
   handshake: Handshake,
   id: Uint8Array,
   payloads: readonly Payload[],

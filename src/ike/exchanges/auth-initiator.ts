@@ -2,6 +2,7 @@
  * IKE_AUTH as initiator (RFC 7296 §1.2):
  *   --> HDR, SK { IDi, [CERT,] [N(INITIAL_CONTACT),] IDr, AUTH, SAi2, TSi, TSr }
  *   <-- HDR, SK { IDr, [CERT,] AUTH, SAr2, TSi, TSr }, or AUTH with a notify instead of the child, or a notify alone
+ * Without SA and TS when the IKE SA begins without a Child SA (RFC 6023 §3).
  */
 import type { Instant } from '../../env.ts'
 import { checkSelection, toWireProposals, withoutKeyExchange } from '../../sa/negotiate.ts'
@@ -9,7 +10,8 @@ import { narrow } from '../../sa/traffic-selector.ts'
 import { CERT_ENCODING, EXCHANGE_TYPE, NOTIFY, PROTOCOL } from '../../wire/iana.ts'
 import type { Payload, PayloadOf, Proposal } from '../../wire/ike-types.ts'
 import type { Failure, LocalAuth, PeerConfig } from '../api.ts'
-import { checkPeer, idBody, proveOurselves } from '../auth/authenticate.ts'
+import { checkPeer, idBody } from '../auth/authenticate.ts'
+import { adoptPpk, judgePpkAnswer, mixedKeys, ppkName, wipeMixed } from '../auth/ppk.ts'
 import type { Core } from '../core.ts'
 import { failures } from '../describe.ts'
 import { sameIdentity } from '../identity.ts'
@@ -17,8 +19,10 @@ import type { ChildOffer, Handshake, IkeSa, LiveChild } from '../ike-sa.ts'
 import { sendRequest } from '../messaging.ts'
 import { errorNotify, find, notify } from '../payloads.ts'
 import type { Protection } from '../protect.ts'
+import { type InitiatorProofs, proveInitiator } from './auth-proofs.ts'
 import { installChild, selectorPayload, selectorsOf, spiNumber, spiOctets } from './child.ts'
 import { addChild, makeFurtherTunnels } from './children.ts'
+import { agreeOnMobike, mobikeOffer } from './mobike.ts'
 
 export function beginAuth(
   core: Core,
@@ -30,22 +34,15 @@ export function beginAuth(
 ): void {
   const [tunnel] = peer.tunnels
   if (tunnel === undefined) throw new RangeError(`peer ${peer.name} has no tunnel`)
-  const proof = proveOurselves('initiator', protection, handshake, peer.localId, peer.localAuth)
-  if (proof.kind === 'impossible') {
-    return core.close(sa, { reason: 'authentication-failed', text: `peer ${peer.name}: ${proof.detail}` }, now)
-  }
-  const offer = { tunnel, inboundSpi: core.newInboundSpi() }
-  const send = (auth: PayloadOf<'AUTH'>, at: Instant): void => {
+  const isChildless = handshake.allowsChildless && peer.childless === 'prefer'
+  const offer = isChildless ? undefined : { tunnel, inboundSpi: core.newInboundSpi() }
+  proveInitiator(core, peer, protection, handshake, now, (proofs, at) => {
+    if (sa.state.name !== 'init-computing') return
+    if ('reason' in proofs) return core.close(sa, proofs, at)
     core.timers.stop(sa.id, 'halfOpenExpiry')
     sa.state = { name: 'auth-sent', peer, protection, handshake, offer }
-    const payloads = requestPayloads(core, sa, peer, handshake, offer, auth)
+    const payloads = requestPayloads(core, sa, peer, handshake, offer, proofs)
     sendRequest(core, sa, protection, { exchangeType: EXCHANGE_TYPE.IKE_AUTH, purpose: 'ike-auth', payloads }, at)
-  }
-  if (proof.kind === 'ready') return send(proof.auth, now)
-  core.jobs.run(proof.job, now, (signature, at) => {
-    if (sa.state.name !== 'init-computing') return
-    if (signature === undefined) return core.close(sa, failures.jobLost, at)
-    send(proof.finish(signature), at)
   })
 }
 
@@ -54,10 +51,9 @@ function requestPayloads(
   sa: IkeSa,
   peer: PeerConfig,
   handshake: Handshake,
-  offer: ChildOffer,
-  auth: PayloadOf<'AUTH'>,
+  offer: ChildOffer | undefined,
+  { auth, ppk }: InitiatorProofs,
 ): Payload[] {
-  const { tunnel } = offer
   return [
     { type: 'IDi', ...peer.localId },
     ...(handshake.rawKeyRequested ? rawPublicKey(peer.localAuth) : []),
@@ -65,9 +61,17 @@ function requestPayloads(
     ...(core.hasOther(sa, peer) || peer.uniqueness === 'never' ? [] : [notify(NOTIFY.INITIAL_CONTACT)]),
     { type: 'IDr', ...peer.remoteId },
     auth,
+    ...(offer ? childPayloads(offer) : []),
+    ...mobikeOffer(core, sa, peer),
+    ...ppk,
+  ]
+}
+
+function childPayloads(offer: ChildOffer): Payload[] {
+  return [
     { type: 'SA', proposals: offeredProposals(offer) },
-    selectorPayload('TSi', tunnel.localSelectors),
-    selectorPayload('TSr', tunnel.remoteSelectors),
+    selectorPayload('TSi', offer.tunnel.localSelectors),
+    selectorPayload('TSr', offer.tunnel.remoteSelectors),
   ]
 }
 
@@ -87,17 +91,25 @@ export function handleAuthResponse(core: Core, sa: IkeSa, payloads: readonly Pay
   const idr = find(payloads, 'IDr')
   const error = errorNotify(payloads)
   if (idr === undefined || find(payloads, 'AUTH') === undefined) {
-    return core.close(sa, refusal(peer, error?.notifyType), now)
+    return core.close(sa, refusal(peer, handshake, error?.notifyType), now)
   }
-  const problem = checkPeer('responder', protection, handshake, idBody(idr, idr.reserved), payloads, peer.remoteAuth)
-  const failure = !sameIdentity(idr, peer.remoteId)
-    ? failures.wrongIdentity(peer, idr)
-    : problem && failures.peerNotAuthenticated(peer, idr, problem)
+  const failure = authenticateResponder(sa, peer, protection, handshake, idr, payloads)
   if (failure) return rejectResponder(core, sa, peer, protection, failure, now)
+  const hasChild = find(payloads, 'SA') !== undefined
+  if (hasChild ? offer === undefined : offer !== undefined && error === undefined) {
+    const detail = `its IKE_AUTH response ${hasChild ? 'brings a Child SA that we did not ask for' : 'lacks SA, TSi and TSr'}`
+    return rejectResponder(core, sa, peer, protection, failures.invalidMessage(`peer ${peer.name}`, detail), now)
+  }
 
+  agreeOnMobike(sa, peer, payloads)
   const children = new Map<number, LiveChild>()
   sa.state = { name: 'established', peer, protection, remoteId: idr, since: now, children }
   core.established(sa, now)
+  if (offer === undefined) {
+    sa.beganChildless = true
+    makeFurtherTunnels(core, sa, now)
+    return core.settled(sa, now)
+  }
   if (error !== undefined) {
     childRefused(core, peer, offer, error.notifyType)
     return makeFurtherTunnels(core, sa, now, offer.tunnel.name)
@@ -111,6 +123,28 @@ export function handleAuthResponse(core: Core, sa: IkeSa, payloads: readonly Pay
   addChild(core, sa, child, now)
   makeFurtherTunnels(core, sa, now)
   core.settled(sa, now)
+}
+
+/** Checks its AUTH, with the PPK when it confirms that (RFC 8784 §3), and takes the PPK into the keys. */
+function authenticateResponder(
+  sa: IkeSa,
+  peer: PeerConfig,
+  protection: Protection,
+  handshake: Handshake,
+  idr: PayloadOf<'IDr'>,
+  payloads: readonly Payload[],
+): Failure | undefined {
+  const verdict = judgePpkAnswer(peer, handshake, payloads)
+  if (verdict.kind === 'refused') return failures.ppkRefused(peer, verdict.detail)
+  const mixed = verdict.kind === 'use' ? mixedKeys(protection, verdict.ppk) : undefined
+  const keys = mixed ?? protection
+  const problem = checkPeer('responder', keys, handshake, idBody(idr, idr.reserved), payloads, peer.remoteAuth)
+  const failure = !sameIdentity(idr, peer.remoteId)
+    ? failures.wrongIdentity(peer, idr)
+    : problem && failures.peerNotAuthenticated(peer, idr, problem)
+  if (failure) wipeMixed(mixed)
+  else if (verdict.kind === 'use' && mixed) adoptPpk(sa, protection, verdict.ppk, mixed)
+  return failure || undefined
 }
 
 /** The responder has installed what we can't take: --> HDR, SK { D(ESP, our inbound SPI) }, so that it does not send into nothing. */
@@ -169,8 +203,10 @@ function rejectResponder(
   core.close(sa, failure, now)
 }
 
-function refusal(peer: PeerConfig, notifyType: number | undefined): Failure {
-  if (notifyType === NOTIFY.AUTHENTICATION_FAILED) return failures.weWereRefused(peer)
+function refusal(peer: PeerConfig, { usesPpk }: Handshake, notifyType: number | undefined): Failure {
+  if (notifyType === NOTIFY.AUTHENTICATION_FAILED) {
+    return failures.weWereRefused(peer, usesPpk && peer.ppk ? ppkName(peer.ppk) : undefined)
+  }
   if (notifyType !== undefined) return failures.peerError(peer, notifyType, 'our authentication')
   return failures.invalidMessage(`peer ${peer.name}`, 'its IKE_AUTH response lacks IDr or AUTH')
 }

@@ -6,17 +6,21 @@ import type { Instant } from '../../env.ts'
 import { allows } from '../../sa/negotiate.ts'
 import { NOTIFY, PROTOCOL } from '../../wire/iana.ts'
 import type { IkeMessage, Payload, PayloadOf } from '../../wire/ike-types.ts'
-import type { Failure, PeerConfig } from '../api.ts'
+import type { Failure, PeerConfig, PpkConfig } from '../api.ts'
 import { checkPeer, idBody, proveOurselves } from '../auth/authenticate.ts'
+import { adoptPpk, judgePpkRequest, mixedKeys, ppkConfirmation, ppkName, wipeMixed } from '../auth/ppk.ts'
+import { PEER_FIRST_MS } from '../constants.ts'
 import type { Core } from '../core.ts'
 import { failures, formatOffers } from '../describe.ts'
 import type { Handshake, IkeSa, LiveChild } from '../ike-sa.ts'
 import { sendResponse } from '../messaging.ts'
+import { isUntranslated } from '../mobike.ts'
 import { asksForRawKey, find, notification, notify } from '../payloads.ts'
 import type { Protection } from '../protect.ts'
 import { rawPublicKey } from './auth-initiator.ts'
 import { answerChild, type ChildVerdict, installChild, selectorPayload, spiNumber, spiOctets } from './child.ts'
-import { addChild } from './children.ts'
+import { addChild, makeMissingTunnels } from './children.ts'
+import { agreeOnMobike, mobikeOffer } from './mobike.ts'
 
 /** What is known once the peer has proven who it is. */
 interface Authenticated {
@@ -24,6 +28,8 @@ interface Authenticated {
   readonly idi: PayloadOf<'IDi'>
   readonly protection: Protection
   readonly handshake: Handshake
+  /** In use, and in the keys of `protection`. */
+  readonly ppk: PpkConfig | undefined
 }
 
 export function handleAuthRequest(
@@ -44,6 +50,15 @@ export function handleAuthRequest(
   const found = authenticate(core, sa, protection, handshake, payloads, now)
   if ('reason' in found && isStranger) core.authBudget.failed(now)
   if ('reason' in found) return refuseAuth(core, sa, protection, request, found, now)
+  if (found.peer.mobike !== false && !isUntranslated(payloads, sa.replyPath)) {
+    const failure = failures.natForbidden(found.peer, sa.replyPath.remote)
+    return refuseAuth(core, sa, protection, request, failure, now, NOTIFY.UNEXPECTED_NAT_DETECTED)
+  }
+
+  if (isChildless(payloads) && found.peer.childless === 'never') {
+    const failure = failures.invalidMessage(`peer ${found.peer.name}`, 'its IKE_AUTH request lacks SA, TSi and TSr')
+    return refuseAuth(core, sa, protection, request, failure, now, NOTIFY.INVALID_SYNTAX)
+  }
 
   const proof = proveOurselves('responder', protection, handshake, found.peer.localId, found.peer.localAuth)
   if (proof.kind === 'impossible') {
@@ -73,8 +88,19 @@ function authenticate(
   const idr = find(payloads, 'IDr')
   const peer = core.findPeer(idi, idr, sa.path.remote)
   if (peer === undefined) return failures.unknownPeer(sa.path.remote, idi, idr)
-  const problem = checkPeer('initiator', protection, handshake, idBody(idi, idi.reserved), payloads, peer.remoteAuth)
-  if (problem !== undefined) return failures.peerNotAuthenticated(peer, idi, problem)
+  const verdict = judgePpkRequest(peer, handshake, payloads)
+  if (verdict.kind === 'refused') return failures.ppkRefused(peer, verdict.detail)
+  const ppk = verdict.kind === 'use' ? verdict.ppk : undefined
+  const mixed = ppk && mixedKeys(protection, ppk)
+  const proven = verdict.kind === 'use' ? payloads : verdict.payloads
+  const id = idBody(idi, idi.reserved)
+  const problem = checkPeer('initiator', mixed ?? protection, handshake, id, proven, peer.remoteAuth)
+  if (problem !== undefined) {
+    wipeMixed(mixed)
+    const orPpk = ppk === undefined ? '' : `, or its PPK "${ppkName(ppk)}" is another one`
+    return failures.peerNotAuthenticated(peer, idi, `${problem}${orPpk}`)
+  }
+  if (ppk && mixed) adoptPpk(sa, protection, ppk, mixed)
   // IKE_SA_INIT took any suite of any peer that could be at this address; this peer's own list decides.
   if (!allows(peer.ikeProposals, protection.suite.transforms)) {
     const used = formatOffers([protection.suite])
@@ -83,39 +109,48 @@ function authenticate(
       text: `peer ${peer.name} came with ${used}; it may use ${formatOffers(peer.ikeProposals)}`,
     }
   }
-  return core.refusesAnother(sa, peer, now) ?? { peer, idi, protection, handshake }
+  return core.refusesAnother(sa, peer, now) ?? { peer, idi, protection, handshake, ppk }
 }
 
 /** <-- HDR, SK { IDr, [CERT,] AUTH, SAr2, TSi, TSr } or { IDr, [CERT,] AUTH, N(error) }: the IKE SA stands either way (V2-055). */
 function complete(
   core: Core,
   sa: IkeSa,
-  { peer, idi, protection, handshake }: Authenticated,
+  { peer, idi, protection, handshake, ppk }: Authenticated,
   request: IkeMessage,
   payloads: readonly Payload[],
   auth: PayloadOf<'AUTH'>,
   now: Instant,
 ): void {
+  agreeOnMobike(sa, peer, payloads)
   const children = new Map<number, LiveChild>()
   sa.state = { name: 'established', peer, protection, remoteId: idi, since: now, children }
   core.established(sa, now)
 
-  const verdict = answerChild(peer, payloads)
-  const inboundSpi = verdict.kind === 'agreed' ? core.newInboundSpi() : 0
-  if (verdict.kind === 'agreed') {
+  sa.beganChildless = isChildless(payloads)
+  const verdict = sa.beganChildless ? undefined : answerChild(peer, payloads)
+  const inboundSpi = verdict?.kind === 'agreed' ? core.newInboundSpi() : 0
+  if (verdict?.kind === 'agreed') {
     const spis = { exchangeRole: 'responder', inboundSpi, outboundSpi: spiNumber(verdict.child.selected.spi) } as const
     const child = installChild(core, sa, peer, protection, handshake, verdict.child, spis, now)
     addChild(core, sa, child, now)
-  } else {
+  } else if (verdict !== undefined) {
     core.emit({ kind: 'tunnel-failed', peer: peer.name, tunnel: peer.tunnels[0]?.name ?? '', failure: verdict.failure })
   }
   // After the install: traffic moves to the new Child SA before the stale one goes.
   if (notification(payloads, NOTIFY.INITIAL_CONTACT) !== undefined) core.initialContact(sa, peer, now)
   const rawKey = asksForRawKey(payloads) ? rawPublicKey(peer.localAuth) : []
   const identity: Payload[] = [{ type: 'IDr', ...peer.localId }, ...rawKey, auth]
-  sendResponse(core, sa, protection, request, [...identity, ...childPayloads(verdict, inboundSpi)], now)
+  const child = verdict === undefined ? [] : childPayloads(verdict, inboundSpi)
+  const confirmation = ppk === undefined ? [] : [ppkConfirmation()]
+  const answer = [...identity, ...child, ...mobikeOffer(core, sa, peer), ...confirmation]
+  sendResponse(core, sa, protection, request, answer, now)
+  if (sa.beganChildless) makeMissingTunnels(core, sa, now, PEER_FIRST_MS)
   core.settled(sa, now)
 }
+
+/** RFC 6023 §3. */
+const isChildless = (payloads: readonly Payload[]): boolean => find(payloads, 'SA') === undefined
 
 function childPayloads(verdict: ChildVerdict, inboundSpi: number): Payload[] {
   if (verdict.kind === 'refused') return [notify(verdict.notifyType)]
@@ -136,7 +171,8 @@ function refuseAuth(
   request: IkeMessage,
   failure: Failure,
   now: Instant,
+  notifyType: number = NOTIFY.AUTHENTICATION_FAILED,
 ): void {
-  sendResponse(core, sa, protection, request, [notify(NOTIFY.AUTHENTICATION_FAILED)], now)
+  sendResponse(core, sa, protection, request, [notify(notifyType)], now)
   core.close(sa, failure, now)
 }

@@ -70,7 +70,12 @@ function startAttempt(core: Core, sa: IkeSa, plan: Plan, now: Instant): void {
   sa.creation = creation
   withPublic(core, method, creation.privateKey, now, (publicKey, at) => {
     if (sa.creation !== creation || sa.state.name !== 'established') return
-    if (method !== undefined && publicKey === undefined) return giveUp(core, sa, creation, at)
+    // What the peer deleted meanwhile is not to come back as a further Child SA.
+    const isGone = creation.rekeys !== undefined && oldChild(sa, creation) === undefined
+    const isLost = method !== undefined && publicKey === undefined
+    // What is to be replaced is asked for again when its time comes; a further one only by us.
+    if (isLost && creation.rekeys === undefined) return fail(core, sa, creation, failures.jobLost, at)
+    if (isGone || isLost) return giveUp(core, sa, creation, at)
     const payloads = requestPayloads(sa, creation, keyPayload(method, publicKey))
     const { protection } = sa.state
     const exchangeType = EXCHANGE_TYPE.CREATE_CHILD_SA
@@ -199,7 +204,8 @@ function complete(
   if (sa.state.name !== 'established') return
   const { peer, protection } = sa.state
   const rival = creation.rival && childrenOf(sa).get(creation.rival.childId)
-  const isBeaten = rival !== undefined && losesAgainst(secrets.nonceI, secrets.nonceR, creation.rival)
+  // The winner may have been replaced in turn before our answer came: it wins all the same.
+  const isBeaten = losesAgainst(secrets.nonceI, secrets.nonceR, creation.rival)
   const spis = { exchangeRole: 'initiator', inboundSpi: creation.inboundSpi, outboundSpi: agreed.outboundSpi } as const
   // The peer receives on it since it answered; a redundant one carries nothing.
   const carries = isBeaten ? 'later' : 'now'
@@ -211,8 +217,8 @@ function complete(
   const old = oldChild(sa, creation)
   if (isBeaten) {
     child.phase = 'redundant'
-    if (old === undefined) useChild(core, sa, rival)
-    else replace(old, rival)
+    if (rival !== undefined && old === undefined) useChild(core, sa, rival)
+    else if (rival !== undefined && old !== undefined) replace(old, rival)
     schedule(core, sa, { kind: 'delete-child', childId: child.sa.id }, now)
   } else {
     if (rival !== undefined) rival.phase = 'redundant'
@@ -249,10 +255,9 @@ function handleRefusal(
     case NOTIFY.STATE_NOT_FOUND:
     case NOTIFY.TEMPORARY_FAILURE: {
       giveUp(core, sa, creation, now)
-      const goal = old
-        ? ({ kind: 'rekey-child', childId: old.sa.id } as const)
-        : ({ kind: 'create-child', tunnel: tunnel.name } as const)
-      if (old === undefined || old.phase === 'live') schedule(core, sa, goal, now, temporaryDelay(core))
+      const delay = temporaryDelay(core)
+      if (creation.rekeys === undefined) schedule(core, sa, { kind: 'create-child', tunnel: tunnel.name }, now, delay)
+      else if (old?.phase === 'live') schedule(core, sa, { kind: 'rekey-child', childId: old.sa.id }, now, delay)
       return
     }
     case NOTIFY.CHILD_SA_NOT_FOUND:

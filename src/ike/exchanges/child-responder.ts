@@ -43,7 +43,11 @@ export function answerChildRequest(
     return refuse(notify(verdict.notifyType))
   }
   if (old === undefined && isJustMade(sa, verdict.child, now)) return refuse(notify(NOTIFY.TEMPORARY_FAILURE))
-  const judged = judgeKe(transformOf(verdict.child.selected.transforms, TRANSFORM_TYPE.KE), find(payloads, 'KE'))
+  const judged = judgeKe(
+    transformOf(verdict.child.selected.transforms, TRANSFORM_TYPE.KE),
+    find(payloads, 'KE'),
+    'request',
+  )
   if (judged.kind === 'other') return refuse(judged.answer)
   if (judged.kind === 'invalid') {
     refuse(notify(NOTIFY.INVALID_SYNTAX))
@@ -183,4 +187,6 @@ function install(core: Core, sa: IkeSa, draft: Draft, secrets: readonly Uint8Arr
     creation.rival = { childId: child.sa.id, lowestNonce: lowestNonce(nonceI, nonceR) }
   } else if (replaced !== undefined) replace(replaced, child)
   sa.unconfirmed = child.sa.id
+  // Its first Child SA: what IKE_AUTH would have settled.
+  if (sa.beganChildless) core.settled(sa, now)
 }

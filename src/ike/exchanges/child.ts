@@ -1,4 +1,5 @@
 /** Child SAs out of a negotiation (RFC 7296 §2.9, §2.17): narrowing on our side, keys, and the value for the datapath. */
+
 import { childKeys } from '../../crypto/keymat.ts'
 import { encr, integ } from '../../crypto/registry.ts'
 import type { EncrAlgorithm, IntegAlgorithm } from '../../crypto/types.ts'
@@ -15,6 +16,7 @@ import { failures } from '../describe.ts'
 import type { Role } from '../gate.ts'
 import type { IkeSa, LiveChild } from '../ike-sa.ts'
 import { lifetimeFrom } from '../lifetime.ts'
+import { espPathOf } from '../paths.ts'
 import { find } from '../payloads.ts'
 import type { Protection } from '../protect.ts'
 
@@ -136,18 +138,19 @@ export function installChild(
     inboundKeys: isInitiator ? keys.responderToInitiator : keys.initiatorToResponder,
     localSelectors: selectors.local,
     remoteSelectors: selectors.remote,
-    path: sa.path,
+    path: espPathOf(sa),
     replayWindow: tunnel.replayWindow,
   }
   core.options.keyLog?.esp(child)
-  core.emit({ kind: 'install-child-sa', sa: child, carries })
+  const words = formatSuite(selected.transforms)
+  core.emit({ kind: 'install-child-sa', sa: child, carries, suite: words })
   const lifetime = lifetimeFrom(tunnel.rekey?.ms, now, core.env.rng)
   const { id, inboundSpi, outboundSpi, localSelectors, remoteSelectors } = child
   const known = { id, tunnel: tunnel.name, inboundSpi, outboundSpi, localSelectors, remoteSelectors }
   return {
     sa: known,
     config: tunnel,
-    suite: formatSuite(selected.transforms),
+    suite: words,
     installedAt: now,
     exchangeRole: spis.exchangeRole,
     phase: 'live',

@@ -66,21 +66,36 @@ export function keepTunnelUp(core: Core, sa: IkeSa, gone: LiveChild, now: Instan
 }
 
 /**
- * The initiator of the IKE SA makes all tunnels of the peer that are to be up; IKE_AUTH made the first.
+ * The initiator of the IKE SA makes all tunnels of the peer that are to be up, and those that it was begun for; IKE_AUTH
+ * made the first, unless it was childless.
  * @param refused one that was refused just now: later again
  */
 export function makeFurtherTunnels(core: Core, sa: IkeSa, now: Instant, refused?: string): void {
-  const { peer } = sa
+  const { peer, calledFor } = sa
   if (peer === undefined || sa.role !== 'initiator') return
-  for (const tunnel of peer.tunnels)
-    if (isWanted(core, sa, tunnel) && !isServed(sa, tunnel.name))
-      schedule(
-        core,
-        sa,
-        { kind: 'create-child', tunnel: tunnel.name },
-        now,
-        tunnel.name === refused ? TUNNEL_RETRY_MS : 0,
-      )
+  for (const tunnel of peer.tunnels) {
+    const { name } = tunnel
+    if (isServed(sa, name)) continue
+    if (isWanted(core, sa, tunnel)) makeTunnel(core, sa, name, now, name === refused ? TUNNEL_RETRY_MS : 0)
+    else if (calledFor.includes(name) && name !== refused) makeTunnel(core, sa, name, now, 0)
+  }
+}
+
+/** On an IKE SA that has no Child SA because it began without: what is to be up, whichever side began it. */
+export function makeMissingTunnels(core: Core, sa: IkeSa, now: Instant, delayMs: number): void {
+  if (!sa.beganChildless || sa.hasChildren) return
+  for (const tunnel of sa.peer?.tunnels ?? [])
+    if (isWanted(core, sa, tunnel)) makeTunnel(core, sa, tunnel.name, now, delayMs)
+}
+
+function makeTunnel(core: Core, sa: IkeSa, tunnel: string, now: Instant, delayMs: number): void {
+  schedule(core, sa, { kind: 'create-child', tunnel }, now, delayMs)
+}
+
+/** Established without a Child SA, and content with it. */
+export function isBare(sa: IkeSa): boolean {
+  if (sa.state.name !== 'established' || !sa.beganChildless || sa.hasChildren) return false
+  return sa.creation === undefined && !sa.tasks.some(({ goal }) => goal.kind === 'create-child')
 }
 
 /** A Child SA that is about to go, be it redundant, does not count: with it the tunnel would be down. */
@@ -128,6 +143,8 @@ export function inherit(core: Core, from: IkeSa, to: IkeSa, now: Instant): void 
   from.lingering.clear()
   to.tasks.push(...from.tasks.filter(({ goal }) => goal.kind !== 'rekey-ike'))
   from.tasks.length = 0
+  // It is not content without Child SAs, it has handed them over.
+  from.beganChildless = false
   for (const child of childrenOf(to).values()) {
     if (child.phase !== 'deleting' && child.phase !== 'rekeying') continue
     child.phase = child.replacedBy === undefined ? 'live' : 'replaced'

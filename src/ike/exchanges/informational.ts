@@ -1,5 +1,6 @@
 /** INFORMATIONAL (RFC 7296 §1.4): deletes, liveness checks, and errors that the peer reports under protection. */
 import type { Instant } from '../../env.ts'
+import type { Path } from '../../sa/child-sa.ts'
 import { EXCHANGE_TYPE, NOTIFY, PROTOCOL } from '../../wire/iana.ts'
 import type { IkeMessage, Payload, PayloadOf } from '../../wire/ike-types.ts'
 import type { Failure } from '../api.ts'
@@ -8,9 +9,12 @@ import { failures } from '../describe.ts'
 import type { IkeSa, LiveChild } from '../ike-sa.ts'
 import { sendRequest, sendResponse } from '../messaging.ts'
 import { notification } from '../payloads.ts'
+import { wipeCreation } from '../secrets.ts'
 import { armTasks } from '../tasks.ts'
+import type { RequestPurpose } from '../window.ts'
 import { spiNumber, spiOctets } from './child.ts'
 import { childrenOf, dropAll, dropChild, replace } from './children.ts'
+import { handleAnswer, livenessPayloads, serveMobike } from './mobike.ts'
 import { confirmSuccessor, handOver } from './rekey-ike.ts'
 
 /** An empty request: "are you there?" Waits its turn when a request is outstanding; that one proves life as well. */
@@ -22,22 +26,36 @@ export function checkLiveness(core: Core, sa: IkeSa, now: Instant): void {
     core,
     sa,
     protection,
-    { exchangeType: EXCHANGE_TYPE.INFORMATIONAL, purpose: 'liveness', payloads: [] },
+    { exchangeType: EXCHANGE_TYPE.INFORMATIONAL, purpose: 'liveness', payloads: livenessPayloads(sa) },
     now,
   )
 }
 
-/** --> HDR, SK { D(IKE) }. Traffic ends now; the SA itself when the answer is there or given up. */
+/**
+ * --> HDR, SK { D(IKE) }. Traffic ends now; the SA itself when the answer is there or given up. What it was rekeyed into goes
+ * with it: an heir of the peer's making now, one of ours when the answer brings its SPI. Until then our Delete waits.
+ */
 export function beginDelete(core: Core, sa: IkeSa, failure: Failure, now: Instant): void {
+  if (sa.state.name === 'closing') return
   if (sa.state.name !== 'established') return core.close(sa, failure, now)
-  const { peer, protection } = sa.state
+  const { peer, protection, remoteId } = sa.state
+  const { heir } = sa
   dropAll(core, sa)
-  sa.creation?.privateKey.fill(0)
-  sa.creation = undefined
-  sa.state = { name: 'closing', peer, protection, failure }
+  sa.successor = undefined
+  const purpose = sa.requests.outstanding?.purpose
+  const isAsking = purpose === 'create-child' || purpose === 'follow-up'
+  if (sa.creation?.kind === 'ike' && isAsking) delete sa.creation.rival
+  else {
+    wipeCreation(sa.creation)
+    sa.creation = undefined
+  }
+  sa.state = { name: 'closing', peer, protection, remoteId, failure }
   core.timers.stop(sa.id, 'liveness')
   for (const name of ['natKeepalive', 'task', 'lifetime', 'linger'] as const) core.timers.stop(sa.id, name)
-  if (sa.requests.outstanding === undefined) sendDelete(core, sa, now)
+  if (sa.requests.outstanding === undefined && sa.creation === undefined) sendDelete(core, sa, now)
+  if (heir === undefined) return
+  heir.heirOf = undefined
+  beginDelete(core, heir, failure, now)
 }
 
 /** Called again when the outstanding request has its answer, for a window of one allows no second. */
@@ -75,11 +93,11 @@ export function handleInformationalRequest(
   }
   confirmSuccessor(core, sa, now)
   const removed = deletes.filter((d) => d.protocol === PROTOCOL.ESP).flatMap((d) => removeBySpi(core, sa, d.spis, now))
-  const answer: Payload[] =
+  const deleted: Payload[] =
     removed.length > 0
       ? [{ type: 'Delete', protocol: PROTOCOL.ESP, spis: removed.map((child) => spiOctets(child.sa.inboundSpi)) }]
       : []
-  sendResponse(core, sa, state.protection, request, answer, now)
+  sendResponse(core, sa, state.protection, request, [...deleted, ...serveMobike(core, sa, payloads, now)], now)
   armTasks(core, sa, now)
 }
 
@@ -101,12 +119,21 @@ function removeBySpi(core: Core, sa: IkeSa, spis: readonly Uint8Array[], now: In
   return meant.filter((child) => !sa.deleting.includes(child.sa.id))
 }
 
-export function handleInformationalResponse(core: Core, sa: IkeSa, purpose: string, now: Instant): void {
+/** @param path on which the answer came */
+export function handleInformationalResponse(
+  core: Core,
+  sa: IkeSa,
+  purpose: RequestPurpose,
+  payloads: readonly Payload[],
+  path: Path,
+  now: Instant,
+): void {
   if (sa.state.name === 'closing') {
     if (purpose === 'delete') core.close(sa, sa.state.failure, now)
     else sendDelete(core, sa, now)
     return
   }
+  handleAnswer(core, sa, purpose, payloads, path, now)
   if (purpose !== 'delete-child') return armTasks(core, sa, now)
   const { deleting } = sa
   sa.deleting = []

@@ -12,6 +12,7 @@ import { NOTIFY, PROTOCOL, TRANSFORM_TYPE } from '../../wire/iana.ts'
 import type { IkeMessage, Payload } from '../../wire/ike-types.ts'
 import { checkPayloads } from '../../wire/payload-rules.ts'
 import type { Datagram, Failure, PeerConfig } from '../api.ts'
+import { ppkName } from '../auth/ppk.ts'
 import { INIT_ERROR_GRACE_MS, INIT_RETRIES, JOB_LIFE_MS, NONCE_LENGTH } from '../constants.ts'
 import type { Core } from '../core.ts'
 import { failures } from '../describe.ts'
@@ -63,6 +64,9 @@ function sendAttempt(core: Core, sa: IkeSa, attempt: InitAttempt, publicKey: Uin
     { type: 'Nonce', data: nonceI },
     ...commonNotifies(sa),
     fragmentationNotify(),
+    ...(peer.ppk ? [notify(NOTIFY.USE_PPK)] : []),
+    // The RFC has only the responder say it; who says it first leaves room for an answer that must not be longer.
+    ...(peer.childless === 'prefer' ? [notify(NOTIFY.CHILDLESS_IKEV2_SUPPORTED)] : []),
     ...(peer.ikeProposals.some(({ transforms }) => additionalMethods(transforms).length > 0)
       ? [intermediateNotify()]
       : []),
@@ -191,6 +195,11 @@ function accept(core: Core, sa: IkeSa, message: IkeMessage, datagram: Datagram, 
       now,
     )
   }
+  const usesPpk = peer.ppk !== undefined && notification(message.payloads, NOTIFY.USE_PPK) !== undefined
+  if (peer.ppk?.required && !usesPpk) {
+    const detail = `it does not use post-quantum pre-shared keys; "${ppkName(peer.ppk)}" is required`
+    return takeHint(core, sa, failures.ppkRefused(peer, detail), now)
+  }
 
   core.timers.stop(sa.id, 'retransmit')
   core.timers.stop(sa.id, 'closeGrace')
@@ -211,7 +220,17 @@ function accept(core: Core, sa: IkeSa, message: IkeMessage, datagram: Datagram, 
     const protection = makeProtection(core, sa, suite, { nonceI, nonceR }, sharedSecret)
     const peerHashes = peerSignatureHashes(message.payloads)
     const rawKeyRequested = asksForRawKey(message.payloads)
-    const handshake = { nonceI, nonceR, initRequest: request, initResponse: message.raw, peerHashes, rawKeyRequested }
+    const allowsChildless = notification(message.payloads, NOTIFY.CHILDLESS_IKEV2_SUPPORTED) !== undefined
+    const handshake = {
+      nonceI,
+      nonceR,
+      initRequest: request,
+      initResponse: message.raw,
+      peerHashes,
+      rawKeyRequested,
+      usesPpk,
+      allowsChildless,
+    }
     beginStep(core, sa, peer, firstStep(protection, handshake), at)
   })
 }

@@ -34,13 +34,23 @@ import {
 import { firstStep } from './intermediate.ts'
 import { awaitStep } from './intermediate-responder.ts'
 
+/** What some peer that may be at this address is configured for. */
+export interface InitExtensions {
+  /** RFC 8784. */
+  readonly ppk: boolean
+  /** RFC 6023. */
+  readonly childless: boolean
+}
+
 export interface InitResponderContext {
   readonly core: Core
-  readonly cookies: CookieJar
-  /** Whether this source must show a cookie first. */
+  /** Opens the jar: from then on its secret is replaced every minute. */
+  readonly cookies: () => CookieJar
+  /** Whether this source must show a cookie first, whatever it asks. */
   readonly cookieNeeded: boolean
   /** IKE proposals of the peers that may be at this address: what we accept before we know who it is. */
   readonly suites: readonly SuiteProposal[]
+  readonly extensions: InitExtensions
   readonly newSaId: () => number
 }
 
@@ -69,20 +79,17 @@ export function handleInitRequest(
   const fault = checkPayloads(EXCHANGE_TYPE.IKE_SA_INIT, false, payloads, 'clear')
   const offer = offerOf(payloads)
   const who = formatSocket(datagram.remote)
-  const isProven = context.cookieNeeded
+  const isProven = showsCookie(context, message, datagram, offer)
   const refuse = (payload: Payload): InitVerdict => ({ kind: 'reply', message: refusal(header, payload), isProven })
   if (fault !== undefined || offer === undefined) {
     return context.cookieNeeded ? { kind: 'ignore' } : refuse(notify(NOTIFY.INVALID_SYNTAX))
   }
 
-  if (context.cookieNeeded) {
-    const presented = notification(payloads, NOTIFY.COOKIE)?.data
-    const { cookies } = context
-    if (presented === undefined || !cookies.isValid(presented, datagram.remote, header.initiatorSpi, offer.nonceI)) {
-      const cookie = cookies.make(datagram.remote, header.initiatorSpi, offer.nonceI)
-      return { kind: 'cookie', message: refusal(header, notify(NOTIFY.COOKIE, cookie)) }
-    }
+  const askForCookie = (): InitVerdict => {
+    const cookie = context.cookies().make(datagram.remote, header.initiatorSpi, offer.nonceI)
+    return { kind: 'cookie', message: refusal(header, notify(NOTIFY.COOKIE, cookie)) }
   }
+  if (context.cookieNeeded && !isProven) return askForCookie()
 
   const ours = speaksIntermediate(payloads) ? context.suites : withoutAdditionalKe(context.suites)
   const selected = selectProposal(offer.sa.proposals, ours, PROTOCOL.IKE, offer.ke.method)
@@ -100,17 +107,42 @@ export function handleInitRequest(
     return refuse(notify(NOTIFY.NO_PROPOSAL_CHOSEN))
   }
   const chosen: Payload = { type: 'SA', proposals: [{ protocol: PROTOCOL.IKE, ...selected, spi: new Uint8Array(0) }] }
-  return { kind: 'half-open', sa: openHalf(context, message, datagram, nat, offer, suite, chosen, now) }
+  const sa = newHalf(context, message, datagram, nat, now)
+  // Nobody gets more octets sent to another's address than it sends itself (THREATS #11).
+  const fits = (...answer: readonly Payload[]): boolean =>
+    isProven || answerLength(sa, suite, answer) <= message.raw.length
+  const answer = [chosen, ...requestedExtensions(context, payloads)]
+  if (!fits(...answer)) return askForCookie()
+  // Nobody asked for this one, so it is no reason to ask for a cookie.
+  const childless = notify(NOTIFY.CHILDLESS_IKEV2_SUPPORTED)
+  if (context.extensions.childless && fits(...answer, childless)) answer.push(childless)
+  compute(context.core, sa, message, offer, suite, answer, now)
+  return { kind: 'half-open', sa }
 }
 
-function openHalf(
+function showsCookie(
+  context: InitResponderContext,
+  { header, payloads }: IkeMessage,
+  { remote }: Datagram,
+  offer: Offer | undefined,
+): boolean {
+  const presented = notification(payloads, NOTIFY.COOKIE)?.data
+  if (presented === undefined || offer === undefined) return false
+  return context.cookies().isValid(presented, remote, header.initiatorSpi, offer.nonceI)
+}
+
+/** RFC 8784 §3: USE_PPK is answered by who has a PPK. */
+function requestedExtensions({ extensions }: InitResponderContext, payloads: readonly Payload[]): Payload[] {
+  const isPpkWanted = notification(payloads, NOTIFY.USE_PPK) !== undefined
+  return extensions.ppk && isPpkWanted ? [notify(NOTIFY.USE_PPK)] : []
+}
+
+/** Known to nobody yet. */
+function newHalf(
   { core, newSaId }: InitResponderContext,
   message: IkeMessage,
   datagram: Datagram,
   nat: NatView,
-  offer: Offer,
-  suite: IkeSuite,
-  chosen: Payload,
   now: Instant,
 ): IkeSa {
   const sa = new IkeSa({
@@ -122,39 +154,69 @@ function openHalf(
     state: { name: 'init-computing', peer: undefined },
     now,
   })
-  core.timers.set(sa.id, 'halfOpenExpiry', now + HALF_OPEN_LIFE_MS)
   sa.nat = nat
   sa.fragmentation = takesFragments(message.payloads)
-  withAnswer(core, suite.ke.id, offer.ke.data, now, (answer, at) => {
-    if (sa.state.name !== 'init-computing') return
-    if (answer === undefined) {
-      return core.close(sa, failures.invalidMessage(formatSocket(datagram.remote), 'its public value is not valid'), at)
-    }
-    reply(core, sa, message, offer.nonceI, suite, chosen, answer)
-  })
   return sa
 }
 
-/** <-- HDR { SAr1, KEr, Nr, N(NAT_DETECTION_*), N(SIGNATURE_HASH_ALGORITHMS), [N(IKEV2_FRAGMENTATION_SUPPORTED),] [N(INTERMEDIATE_EXCHANGE_SUPPORTED)] } */
+function compute(
+  core: Core,
+  sa: IkeSa,
+  message: IkeMessage,
+  offer: Offer,
+  suite: IkeSuite,
+  answer: readonly Payload[],
+  now: Instant,
+): void {
+  core.timers.set(sa.id, 'halfOpenExpiry', now + HALF_OPEN_LIFE_MS)
+  withAnswer(core, suite.ke.id, offer.ke.data, now, (ours, at) => {
+    if (sa.state.name !== 'init-computing') return
+    if (ours === undefined) {
+      return core.close(sa, failures.invalidMessage(formatSocket(sa.path.remote), 'its public value is not valid'), at)
+    }
+    reply(core, sa, message, offer.nonceI, suite, answer, ours)
+  })
+}
+
+/**
+ * <-- HDR { SAr1, [N(USE_PPK),] [N(CHILDLESS_IKEV2_SUPPORTED),] KEr, Nr, N(NAT_DETECTION_*), N(SIGNATURE_HASH_ALGORITHMS),
+ *       [N(IKEV2_FRAGMENTATION_SUPPORTED),] [N(INTERMEDIATE_EXCHANGE_SUPPORTED)] }
+ * @param answer the chosen proposal, and the extensions that were agreed on
+ */
+function encodeAnswer(
+  sa: IkeSa,
+  { ke, additional }: IkeSuite,
+  answer: readonly Payload[],
+  keyData: Uint8Array,
+  nonceR: Uint8Array,
+): Uint8Array {
+  return encodeIkeMessage(sa.header(EXCHANGE_TYPE.IKE_SA_INIT, 0, true), [
+    ...answer,
+    { type: 'KE', method: ke.id, data: keyData },
+    { type: 'Nonce', data: nonceR },
+    ...commonNotifies(sa),
+    ...(sa.fragmentation ? [fragmentationNotify()] : []),
+    ...(additional.length > 0 ? [intermediateNotify()] : []),
+  ])
+}
+
+/** Before anything is computed for it. */
+function answerLength(sa: IkeSa, suite: IkeSuite, answer: readonly Payload[]): number {
+  return encodeAnswer(sa, suite, answer, new Uint8Array(suite.ke.responseLength), new Uint8Array(NONCE_LENGTH)).length
+}
+
 function reply(
   core: Core,
   sa: IkeSa,
   message: IkeMessage,
   nonceI: Uint8Array,
   suite: IkeSuite,
-  chosen: Payload,
-  answer: KeAnswer,
+  answer: readonly Payload[],
+  { data, sharedSecret }: KeAnswer,
 ): void {
   const nonceR = core.env.rng.bytes(NONCE_LENGTH)
-  const response = encodeIkeMessage(sa.header(EXCHANGE_TYPE.IKE_SA_INIT, 0, true), [
-    chosen,
-    { type: 'KE', method: suite.ke.id, data: answer.data },
-    { type: 'Nonce', data: nonceR },
-    ...commonNotifies(sa),
-    ...(sa.fragmentation ? [fragmentationNotify()] : []),
-    ...(suite.additional.length > 0 ? [intermediateNotify()] : []),
-  ])
-  const protection = makeProtection(core, sa, suite, { nonceI, nonceR }, answer.sharedSecret)
+  const response = encodeAnswer(sa, suite, answer, data, nonceR)
+  const protection = makeProtection(core, sa, suite, { nonceI, nonceR }, sharedSecret)
   const peerHashes = peerSignatureHashes(message.payloads)
   const handshake = {
     nonceI,
@@ -163,6 +225,8 @@ function reply(
     initResponse: response,
     peerHashes,
     rawKeyRequested: false,
+    usesPpk: notification(answer, NOTIFY.USE_PPK) !== undefined,
+    allowsChildless: false,
   }
   awaitStep(sa, firstStep(protection, handshake))
   sa.responses.answered(message, { messages: [response], payloads: undefined })

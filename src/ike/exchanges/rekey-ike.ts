@@ -13,6 +13,7 @@ import { u64 } from '../../wire/bytes.ts'
 import { EXCHANGE_TYPE, NOTIFY, PROTOCOL, TRANSFORM_TYPE } from '../../wire/iana.ts'
 import type { IkeMessage, Payload, Transform } from '../../wire/ike-types.ts'
 import { armLifetime } from '../ageing.ts'
+import type { Failure } from '../api.ts'
 import { INIT_RETRIES, NONCE_LENGTH, REDUNDANT_LIFE_MS } from '../constants.ts'
 import type { Core } from '../core.ts'
 import { type IkeCreation, losesAgainst, lowestNonce } from '../creation.ts'
@@ -42,7 +43,7 @@ import {
 import { followUp } from './follow-up-initiator.ts'
 import { type AwaitedFollowUp, awaitFollowUp } from './follow-up-responder.ts'
 import { makeProtection, resolveSuite } from './ike-sa-init.ts'
-import { beginDelete } from './informational.ts'
+import { beginDelete, sendDelete } from './informational.ts'
 
 /** The peer can't just now, or has forgotten what it agreed to (RFC 9370 §2.2.4). */
 const BEGIN_AGAIN: ReadonlySet<number> = new Set([NOTIFY.TEMPORARY_FAILURE, NOTIFY.STATE_NOT_FOUND])
@@ -87,7 +88,8 @@ export function handleIkeRekeyResponse(
   payloads: readonly Payload[],
   now: Instant,
 ): void {
-  if (sa.state.name !== 'established') return
+  // While we close: what the peer has made must be closed, too, and for that it takes its SPI and keys.
+  if (sa.state.name !== 'established' && sa.state.name !== 'closing') return
   const error = errorNotify(payloads)
   if (error !== undefined) return handleRefusal(core, sa, creation, error.notifyType, error.data, now)
   const { peer } = sa.state
@@ -96,12 +98,12 @@ export function handleIkeRekeyResponse(
   const suite = selected && resolveSuite(selected.transforms)
   const newSpi = selected && spiOf(selected.spi)
   const nonceR = find(payloads, 'Nonce')?.data
-  const ke = judgeKe(keOf(selected?.transforms), find(payloads, 'KE'))
+  const ke = judgeKe(keOf(selected?.transforms), find(payloads, 'KE'), 'response')
   if (!suite || !newSpi || !nonceR || ke.kind !== 'use' || ke.method !== creation.method) {
     return fail(core, sa, creation, 'its answer does not fit our request', now)
   }
   withShared(core, ke.method, creation.privateKey, ke.peerPublic, now, (sharedSecret, _isLost, at) => {
-    if (sa.creation !== creation || sa.state.name !== 'established') return
+    if (sa.creation !== creation) return
     if (sharedSecret === undefined) return fail(core, sa, creation, 'its public value is not valid', at)
     const spis = { initiatorSpi: creation.newSpi, responderSpi: newSpi }
     const nonces = { nonceI: creation.nonceI, nonceR }
@@ -123,6 +125,7 @@ function settleSuccessor(
   nonceR: Uint8Array,
   now: Instant,
 ): void {
+  if (sa.state.name === 'closing') return closeBoth(core, sa, fresh, sa.state.failure, now)
   if (sa.state.name !== 'established') return
   const { peer } = sa.state
   const rival = creation.rival?.sa.state.name === 'established' ? creation.rival : undefined
@@ -141,6 +144,15 @@ function settleSuccessor(
   armTasks(core, fresh, now)
 }
 
+/** Somebody ended the connection while our request was out. The peer takes the Delete of the old one for the usual handover. */
+function closeBoth(core: Core, sa: IkeSa, fresh: IkeSa, failure: Failure, now: Instant): void {
+  sa.creation = undefined
+  beginDelete(core, fresh, failure, now)
+  const grace = core.timers.get(sa.id, 'closeGrace')
+  if (grace !== undefined) core.timers.set(fresh.id, 'closeGrace', grace)
+  sendDelete(core, sa, now)
+}
+
 function handleRefusal(
   core: Core,
   sa: IkeSa,
@@ -149,7 +161,7 @@ function handleRefusal(
   data: Uint8Array,
   now: Instant,
 ): void {
-  if (sa.state.name !== 'established') return
+  if (sa.state.name !== 'established') return giveUp(core, sa, creation, now)
   const { peer } = sa.state
   if (notifyType === NOTIFY.INVALID_KE_PAYLOAD) {
     const method = wantedMethod(data)
@@ -172,7 +184,7 @@ function handleRefusal(
 function fail(core: Core, sa: IkeSa, creation: IkeCreation, detail: string, now: Instant): void {
   const { peer } = sa
   giveUp(core, sa, creation, now)
-  if (peer === undefined) return
+  if (peer === undefined || sa.state.name === 'closing') return
   core.env.logger.log('warn', 'rekeying the IKE SA failed', { peer: peer.name, detail })
   if (sa.successor === undefined && core.isWanted(peer)) core.reauthenticate(sa, now)
 }
@@ -180,6 +192,7 @@ function fail(core: Core, sa: IkeSa, creation: IkeCreation, detail: string, now:
 function giveUp(core: Core, sa: IkeSa, creation: IkeCreation, now: Instant): void {
   wipeCreation(creation)
   sa.creation = undefined
+  if (sa.state.name === 'closing') return sendDelete(core, sa, now)
   if (creation.rival?.sa.state.name === 'established') sa.successor = creation.rival.sa
   armTasks(core, sa, now)
 }
@@ -203,7 +216,7 @@ export function answerIkeRekey(
   const suite = selected && resolveSuite(selected.transforms)
   const newSpi = selected && spiOf(selected.spi)
   if (!selected || !suite || !newSpi || !nonceI) return refuse(notify(NOTIFY.NO_PROPOSAL_CHOSEN))
-  const ke = judgeKe(keOf(selected.transforms), find(payloads, 'KE'))
+  const ke = judgeKe(keOf(selected.transforms), find(payloads, 'KE'), 'request')
   if (ke.kind === 'other') return refuse(ke.answer)
   if (ke.kind !== 'use') {
     refuse(notify(NOTIFY.INVALID_SYNTAX))
@@ -279,13 +292,16 @@ function makeSuccessor(
   [sharedSecret = NO_KEY, ...additional]: readonly Uint8Array[],
   now: Instant,
 ): IkeSa | undefined {
-  if (old.state.name !== 'established') return undefined
+  if (old.state.name !== 'established' && old.state.name !== 'closing') return undefined
   const { peer, protection, remoteId } = old.state
   const fresh = new IkeSa({ id: core.newSaId(), role, ...spis, path: old.path, state: { name: 'starting', peer }, now })
   const seed = { prf: protection.suite.prf, skD: protection.keys.skD, additional }
   const renewed = makeProtection(core, fresh, suite, nonces, sharedSecret, seed)
   fresh.state = { name: 'established', peer, protection: renewed, remoteId, since: now, children: new Map() }
   fresh.nat = old.nat
+  fresh.mobility = old.mobility
+  fresh.ppk = old.ppk
+  fresh.beganChildless = old.beganChildless
   fresh.fragmentation = old.fragmentation
   fresh.packetSize = old.packetSize
   fresh.lifetime = lifetimeFrom(peer.rekeyMs, now, core.env.rng)
@@ -297,7 +313,7 @@ function makeSuccessor(
   return fresh
 }
 
-/** The peer uses the new IKE SA, or deletes the old one: now both know that it stands. */
+/** The peer speaks on the new IKE SA, or deletes the old one: now both know that it stands. */
 export function confirmSuccessor(core: Core, fresh: IkeSa, now: Instant): void {
   const old = fresh.heirOf
   if (old === undefined) return
@@ -311,11 +327,10 @@ export function confirmSuccessor(core: Core, fresh: IkeSa, now: Instant): void {
 
 /** The old IKE SA is deleted by the peer. @returns false when nothing takes over from it */
 export function handOver(core: Core, old: IkeSa, now: Instant): boolean {
-  const { creation } = old
-  const heir = old.successor ?? (creation?.kind === 'ike' ? creation.rival?.sa : undefined)
+  const { creation, heir } = old
   wipeCreation(creation)
   old.creation = undefined
-  if (heir?.state.name !== 'established') return false
+  if (heir === undefined) return false
   inherit(core, old, heir, now)
   core.settled(heir, now)
   armTasks(core, heir, now)

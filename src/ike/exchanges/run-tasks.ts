@@ -5,15 +5,16 @@ import { CONFIRMED_AFTER_MS } from '../constants.ts'
 import type { Core } from '../core.ts'
 import type { IkeSa } from '../ike-sa.ts'
 import { sendRequest } from '../messaging.ts'
-import { armTasks, type TaskGoal, takeTask } from '../tasks.ts'
+import { armTasks, hasWay, type TaskGoal, takeTask } from '../tasks.ts'
 import { spiOctets } from './child.ts'
 import { beginChild } from './child-initiator.ts'
 import { childrenOf } from './children.ts'
+import { beginAnnouncement, beginPathCheck, beginUpdate } from './mobike.ts'
 import { beginIkeRekey } from './rekey-ike.ts'
 
 export function runTasks(core: Core, sa: IkeSa, now: Instant): void {
-  while (sa.state.name === 'established' && !sa.isBusy) {
-    const goal = takeTask(sa, now, (candidate) => isKnown(core, sa, candidate, now))
+  while (sa.state.name === 'established' && sa.hasFreeWindow) {
+    const goal = takeTask(sa, now, (candidate) => hasWay(sa, candidate) && isKnown(core, sa, candidate, now))
     if (goal === undefined) break
     begin(core, sa, goal, now)
   }
@@ -56,6 +57,13 @@ function begin(core: Core, sa: IkeSa, goal: TaskGoal, now: Instant): void {
       return sendDeleteChild(core, sa, goal.inboundSpi, now)
     case 'rekey-ike':
       beginIkeRekey(core, sa, now)
+      return
+    case 'update-addresses':
+      return beginUpdate(core, sa, now)
+    case 'check-path':
+      return beginPathCheck(core, sa, now)
+    case 'announce-addresses':
+      beginAnnouncement(core, sa, now)
   }
 }
 

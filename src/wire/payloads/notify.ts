@@ -9,6 +9,8 @@ const DATA_LENGTH = new Map<number, { readonly min: number; readonly max: number
   [NOTIFY.INVALID_KE_PAYLOAD, { min: 2, max: 2 }],
   [NOTIFY.SET_WINDOW_SIZE, { min: 4, max: 4 }],
   [NOTIFY.COOKIE, { min: MIN_COOKIE_LENGTH, max: MAX_COOKIE_LENGTH }],
+  [NOTIFY.ADDITIONAL_IP4_ADDRESS, { min: 4, max: 4 }], // RFC 4555 §4.2.2
+  [NOTIFY.ADDITIONAL_IP6_ADDRESS, { min: 16, max: 16 }],
   [NOTIFY.COOKIE2, { min: 8, max: 64 }], // RFC 4555 §4.2.5
   [NOTIFY.SIGNATURE_HASH_ALGORITHMS, { min: 2, max: 64, step: 2 }], // RFC 7427 §4
 ])

@@ -33,7 +33,7 @@ const STEP = '-ke1_ecp256-ke2_x448'
 const ALL = Object.values(EXCHANGE_TYPE)
 const MUTED: readonly (readonly number[])[] = [ALL, [EXCHANGE_TYPE.IKE_AUTH], [], [EXCHANGE_TYPE.INFORMATIONAL]]
 
-interface Stage {
+export interface Stage {
   readonly pair: Pair
   readonly ring: KeyRing
   /** What the honest peer sent, whether it arrived or not. */
@@ -42,7 +42,11 @@ interface Stage {
   readonly isHybrid: boolean
 }
 
-function setUp(victimBegins: boolean, setting: number): Stage {
+/**
+ * @param setting bits 0–1: where the victim stands (MUTED), 2: suite, 3: whether the peer goes on playing its part, 6:
+ *   additional key exchanges, 7: with them, stuck before the first
+ */
+export function setUp(victimBegins: boolean, setting: number): Stage {
   const ring = new KeyRing()
   const said: Datagram[] = []
   const isHybrid = (setting & 64) !== 0
@@ -77,7 +81,11 @@ function datagramOf(tape: Tape, data: Uint8Array): Datagram {
 }
 
 /** A header for one of the IKE SAs that have keys; undefined while there is none. */
-function headerOf(tape: Tape, { ring, isHybrid }: Stage, victimBegins: boolean): IkeHeader | undefined {
+export function headerOf(
+  tape: Tape,
+  { ring, isHybrid }: Pick<Stage, 'ring' | 'isHybrid'>,
+  victimBegins: boolean,
+): IkeHeader | undefined {
   const how = tape.u8()
   const entry = how & 4 ? ring.entries[0] : ring.entries.at(-1)
   const which = tape.u8()

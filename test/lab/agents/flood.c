@@ -1,31 +1,7 @@
 // Sends garbage and truncated IKE and ESP datagrams to UDP 500 and 4500 at a steady rate, from this host's address and
 // from a borrowed one. usage: flood OWN_ADDRESS BORROWED_ADDRESS TARGET PER_SECOND SECONDS [SPI_HEX]
-// Raw IPv4 socket, no UDP checksum (zero is legal over IPv4). Prints how many were sent.
-#include <arpa/inet.h>
-#include <netinet/ip.h>
-#include <netinet/udp.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <time.h>
-#include <unistd.h>
-
-static uint64_t state = 0x9e3779b97f4a7c15u;
-
-static uint64_t next(void) {
-  state ^= state << 13;
-  state ^= state >> 7;
-  state ^= state << 17;
-  return state;
-}
-
-static double seconds(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return t.tv_sec + t.tv_nsec / 1e9;
-}
+// Prints how many were sent.
+#include "raw-udp.h"
 
 // An IKE header: initiator SPI random, the rest as the case wants it.
 static void ikeHeader(uint8_t *p, uint8_t firstPayload, uint8_t exchange, uint8_t flags, uint32_t length) {
@@ -85,44 +61,21 @@ static int payload(uint8_t *p, int natt, uint32_t spi) {
   }
 }
 
+static uint32_t own, borrowed, target, spi;
+
+static int garbage(uint8_t *packet) {
+  int natt = (int)(next() & 1);
+  int length = HEADERS + payload(packet + HEADERS, natt, spi);
+  uint16_t port = next() & 1 ? 4500 : (uint16_t)(1024 + next() % 60000);
+  udpHeaders(packet, length, next() % 4 == 0 ? borrowed : own, port, target, natt ? 4500 : 500);
+  return length;
+}
+
 int main(int argc, char **argv) {
   if (argc < 6) return 2;
-  uint32_t own = inet_addr(argv[1]), borrowed = inet_addr(argv[2]), target = inet_addr(argv[3]);
-  double rate = atof(argv[4]), duration = atof(argv[5]);
-  uint32_t spi = argc > 6 ? (uint32_t)strtoul(argv[6], NULL, 16) : 0;
-  int fd = socket(AF_INET, SOCK_RAW, IPPROTO_RAW);
-  if (fd < 0) {
-    perror("socket");
-    return 1;
-  }
-  struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr.s_addr = target};
-  uint8_t packet[2048];
-  double start = seconds();
-  long sent = 0, failed = 0;
-  for (;;) {
-    double elapsed = seconds() - start;
-    if (elapsed >= duration) break;
-    for (long due = (long)(elapsed * rate); sent + failed < due;) {
-      int natt = (int)(next() & 1);
-      memset(packet, 0, 28);
-      int length = 28 + payload(packet + 28, natt, spi);
-      struct iphdr *ip = (struct iphdr *)packet;
-      struct udphdr *udp = (struct udphdr *)(packet + 20);
-      ip->version = 4;
-      ip->ihl = 5;
-      ip->ttl = 64;
-      ip->protocol = IPPROTO_UDP;
-      ip->tot_len = htons((uint16_t)length);
-      ip->saddr = next() % 4 == 0 ? borrowed : own;
-      ip->daddr = target;
-      udp->source = htons(next() & 1 ? 4500 : (uint16_t)(1024 + next() % 60000));
-      udp->dest = htons(natt ? 4500 : 500);
-      udp->len = htons((uint16_t)(length - 20));
-      if (sendto(fd, packet, (size_t)length, 0, (struct sockaddr *)&to, sizeof to) == length) sent++;
-      else failed++;
-    }
-    usleep(200);
-  }
-  printf("{\"sent\":%ld,\"failed\":%ld,\"seconds\":%.2f}\n", sent, failed, seconds() - start);
-  return 0;
+  own = inet_addr(argv[1]);
+  borrowed = inet_addr(argv[2]);
+  target = inet_addr(argv[3]);
+  spi = argc > 6 ? (uint32_t)strtoul(argv[6], NULL, 16) : 0;
+  return flood(target, atof(argv[4]), atof(argv[5]), garbage);
 }

@@ -33,6 +33,12 @@ export interface StrongswanConnection {
   /** e.g. `aes256gcm16-prfsha384-x25519`; several are comma-separated. */
   readonly ike: string
   readonly esp: string
+  /** Default false. */
+  readonly mobike?: boolean
+  /** RFC 8784. Without a secret it knows the id alone. */
+  readonly ppk?: { readonly id: string; readonly secret?: string; readonly required: boolean }
+  /** RFC 6023. */
+  readonly childless?: 'allow' | 'force' | 'never'
 }
 
 export class StrongswanHost {
@@ -80,6 +86,12 @@ export class StrongswanHost {
   /** Initiates the child. @returns swanctl's exit code and what it printed */
   async initiate(timeoutSeconds = 10): Promise<{ code: number; output: string }> {
     const result = await this.#swanctl('--initiate', '--child', 'net', '--timeout', String(timeoutSeconds))
+    return { code: result.code, output: result.stdout + result.stderr }
+  }
+
+  /** Initiates the IKE SA without any child (RFC 6023). @returns as `initiate` */
+  async initiateBare(timeoutSeconds = 10): Promise<{ code: number; output: string }> {
+    const result = await this.#swanctl('--initiate', '--ike', 'lab', '--timeout', String(timeoutSeconds))
     return { code: result.code, output: result.stdout + result.stderr }
   }
 
@@ -149,26 +161,29 @@ swanctl { load = pem pkcs1 pkcs8 pubkey x509 openssl random }
 function swanctlConf(c: StrongswanConnection): string {
   const auth = (name: 'own' | 'peer') =>
     c.auth.kind === 'psk' ? 'auth = psk' : `auth = pubkey\n      pubkeys = ${name}.pem`
-  const secrets =
+  const ppk = c.ppk?.secret
+    ? `ppk-lab {
+    id = ${c.ppk.id}
+    secret = "${c.ppk.secret}"
+  }`
+    : ''
+  const psk =
     c.auth.kind === 'psk'
-      ? `secrets {
-  ike-lab {
+      ? `ike-lab {
     id-1 = ${c.local.id}
     id-2 = ${c.remote.id}
     secret = "${c.auth.secret}"
-  }
-}
-`
+  }`
       : ''
   return `connections {
   lab {
     version = 2
     encap = yes
-    mobike = no
+    mobike = ${c.mobike === true ? 'yes' : 'no'}
     local_addrs = ${c.local.address}
     remote_addrs = ${c.remote.address}
     proposals = ${c.ike}
-    local {
+${c.ppk ? `    ppk_id = ${c.ppk.id}\n    ppk_required = ${c.ppk.required ? 'yes' : 'no'}\n` : ''}${c.childless ? `    childless = ${c.childless}\n` : ''}    local {
       id = ${c.local.id}
       ${auth('own')}
     }
@@ -186,5 +201,9 @@ function swanctlConf(c: StrongswanConnection): string {
     }
   }
 }
-${secrets}`
+secrets {
+  ${psk}
+  ${ppk}
+}
+`
 }

@@ -55,6 +55,32 @@ export function behindNat(lab: Lab): Sides & { readonly nat: Host } {
   return sides
 }
 
+/** Outer addresses of `multiHomed`: two uplinks of `left`, one of `right`. */
+export const UPLINKS = { eth0: '192.0.2.1', eth1: '198.51.100.1', right: '203.0.113.2' } as const
+
+/** `left` with two uplinks to a router, the first preferred; `right` behind the same router. */
+export function multiHomed(lab: Lab): Sides & { readonly router: Host } {
+  const sides = { left: lab.host('left'), router: lab.host('router'), right: lab.host('right') }
+  const { left, router, right } = sides
+  const links = [
+    [left, 'eth0', 'up0', '192.0.2'],
+    [left, 'eth1', 'up1', '198.51.100'],
+    [right, 'eth0', 'up2', '203.0.113'],
+  ] as const
+  for (const [host, name, port, network] of links) {
+    lab.link(host, name, router, port)
+    router.address(port, `${network}.254/24`)
+  }
+  router.forwarding()
+  left.address('eth0', `${UPLINKS.eth0}/24`)
+  left.address('eth1', `${UPLINKS.eth1}/24`)
+  left.ip('route', 'add', 'default', 'via', '192.0.2.254', 'metric', '100')
+  left.ip('route', 'add', 'default', 'via', '198.51.100.254', 'metric', '200')
+  right.address('eth0', `${UPLINKS.right}/24`)
+  right.route('default', '203.0.113.254')
+  return sides
+}
+
 /** Two gateways, each with a LAN behind it: hosts `leftLan` (10.1.0.10, fd01::10) and `rightLan` (10.2.0.10, fd02::10). */
 export function sites(lab: Lab): Sides & { readonly leftLan: Host; readonly rightLan: Host } {
   const gateways = direct(lab)

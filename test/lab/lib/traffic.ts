@@ -72,6 +72,8 @@ export interface IperfResult {
   /** UDP only: share of packets lost (0 … 1), and what arrived per second. */
   readonly lost: number
   readonly packetsPerSecond: number
+  /** UDP only: packets that did not arrive. */
+  readonly lostPackets: number
 }
 
 interface IperfJson {
@@ -127,6 +129,7 @@ export async function iperf(
         retransmits: 0,
         lost: udp.packets > 0 ? udp.lost_packets / udp.packets : 1,
         packetsPerSecond: (udp.packets - udp.lost_packets) / udp.seconds,
+        lostPackets: udp.lost_packets,
       }
     }
     return {
@@ -134,6 +137,7 @@ export async function iperf(
       retransmits: json.end.sum_sent?.retransmits ?? 0,
       lost: 0,
       packetsPerSecond: 0,
+      lostPackets: 0,
     }
   } finally {
     await daemon.stop('SIGKILL')

@@ -29,6 +29,9 @@ export interface TsvpnSetup {
   readonly esp?: string
   readonly interfaceName?: string
   readonly liveness?: string
+  readonly mobike?: boolean
+  /** Merged over the peer. */
+  readonly peer?: Readonly<Record<string, unknown>>
   readonly extra?: Readonly<Record<string, unknown>>
 }
 
@@ -86,9 +89,10 @@ export class TsvpnHost {
           address: setup.peerAddress,
           id: setup.peerId,
           ...(auth.kind === 'psk' ? { psk: { file: 'net.psk' } } : { publicKey: { file: 'peer.pub' } }),
-          ...(setup.ike || setup.liveness
+          ...(setup.ike || setup.liveness || setup.mobike !== undefined
             ? {
                 ike: {
+                  ...(setup.mobike !== undefined ? { mobike: setup.mobike } : {}),
                   ...(setup.ike ? { proposals: [setup.ike] } : {}),
                   ...(setup.liveness ? { liveness: setup.liveness } : {}),
                 },
@@ -102,6 +106,7 @@ export class TsvpnHost {
               ...(setup.esp ? { esp: { proposals: [setup.esp] } } : {}),
             },
           },
+          ...setup.peer,
         },
       },
       ...setup.extra,

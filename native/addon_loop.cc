@@ -1,8 +1,6 @@
-// N-API glue of devices and sockets. Objects that live on the event loop (`shard`, `ikeSocket`) are owned twice: by the
+// N-API glue of what lives on the event loop (`shard`, `ikeSocket`). Such objects are owned twice: by the
 // JavaScript handle and by libuv; the last one frees. When their thread ends an async clean-up hook closes them.
-#include <fcntl.h>
 #include <sys/socket.h>
-#include <unistd.h>
 #include <uv.h>
 
 #include <cerrno>
@@ -14,98 +12,6 @@
 
 namespace tsvpn {
 namespace {
-
-// ---- devices and sockets --------------------------------------------------------------------------------------------
-
-napi_value openTunMethod(napi_env env, napi_callback_info info) {
-  Call call(env, info);
-  std::string name;
-  bool offload = true;
-  if (!readString(env, call.argument[0], "name", &name)) return nullptr;
-  if (name.size() > 15) {
-    throwRange(env, "name: expected at most 15 octets, got \"" + name + "\"");
-    return nullptr;
-  }
-  if (!typeIs(env, call.argument[1], napi_undefined)) {
-    if (!readObject(env, call.argument[1], "options")) return nullptr;
-    napi_value value = property(env, call.argument[1], "offload");
-    if (!typeIs(env, value, napi_undefined) && !readBool(env, value, "options.offload", &offload)) return nullptr;
-  }
-  Tun tun;
-  const SysResult result = openTun(name.c_str(), offload, &tun);
-  if (result.error != 0) {
-    throwSystem(env, result.error, result.syscall, name);
-    return nullptr;
-  }
-  napi_value object, features;
-  napi_create_object(env, &object);
-  napi_create_object(env, &features);
-  setProperty(env, features, "vnetHdr", makeBool(env, tun.vnetHdr));
-  setProperty(env, features, "tso4", makeBool(env, tun.tso4));
-  setProperty(env, features, "tso6", makeBool(env, tun.tso6));
-  setProperty(env, features, "uso", makeBool(env, tun.uso));
-  setProperty(env, object, "fd", makeNumber(env, tun.fd));
-  setProperty(env, object, "name", makeString(env, tun.name));
-  setProperty(env, object, "ifIndex", makeNumber(env, tun.ifIndex));
-  setProperty(env, object, "features", features);
-  return object;
-}
-
-napi_value openUdpMethod(napi_env env, napi_callback_info info) {
-  Call call(env, info);
-  napi_value o = call.argument[0];
-  if (!readObject(env, o, "options")) return nullptr;
-  UdpOptions options{};
-  int64_t port, mark;
-  if (!readFamily(env, o, "options", &options.family) || !numberProperty(env, o, "options", "port", 0, 0xffff, &port) ||
-      !readAddress(env, property(env, o, "address"), "options.address", options.family, static_cast<uint16_t>(port),
-                   &options.local) ||
-      !numberProperty(env, o, "options", "mark", 0, 0xffffffff, &mark) ||
-      !readBool(env, property(env, o, "reusePort"), "options.reusePort", &options.reusePort) ||
-      !readBool(env, property(env, o, "esp"), "options.esp", &options.esp)) {
-    return nullptr;
-  }
-  options.mark = static_cast<uint32_t>(mark);
-  int fd = -1;
-  const SysResult result = openUdp(options, &fd);
-  if (result.error != 0) {
-    char text[kAddressText];
-    formatAddress(options.local, text);
-    throwSystem(env, result.error, result.syscall, std::string(text) + " port " + std::to_string(port));
-    return nullptr;
-  }
-  return makeNumber(env, fd);
-}
-
-bool readFd(napi_env env, napi_value value, const std::string& what, int* out) {
-  int64_t fd;
-  if (!readNumber(env, value, what, 0, 0x7fffffff, &fd)) return false;
-  *out = static_cast<int>(fd);
-  if (fcntl(*out, F_GETFD) >= 0) return true;
-  throwSystem(env, errno, "fcntl", what + " " + std::to_string(fd));
-  return false;
-}
-
-napi_value attachSteeringMethod(napi_env env, napi_callback_info info) {
-  Call call(env, info);
-  int fd;
-  int64_t shards;
-  if (!readFd(env, call.argument[0], "fd", &fd) || !readNumber(env, call.argument[1], "shards", 1, 1024, &shards)) {
-    return nullptr;
-  }
-  const SysResult result = attachSteering(fd, static_cast<uint32_t>(shards));
-  if (result.error != 0) throwSystem(env, result.error, result.syscall, "");
-  return nullptr;
-}
-
-napi_value closeFd(napi_env env, napi_callback_info info) {
-  Call call(env, info);
-  int fd;
-  if (readFd(env, call.argument[0], "fd", &fd) && close(fd) < 0) throwSystem(env, errno, "close", "");
-  return nullptr;
-}
-
-// ---- what lives on the loop -----------------------------------------------------------------------------------------
 
 /** Ownership, callback and teardown that shard and IKE socket share. */
 template <class Native>
@@ -333,6 +239,22 @@ napi_value ikeSend(napi_env env, napi_callback_info info) {
   return error == 0 ? makeNumber(env, 0) : makeString(env, errnoName(error));
 }
 
+napi_value ikeGuard(napi_env env, napi_callback_info info) {
+  Call call(env, info);
+  IkeObject* object = unwrap<IkeSocket>(call, "guard");
+  if (object == nullptr) return nullptr;
+  Bytes secret{};
+  if (!typeIs(env, call.argument[0], napi_null)) {
+    if (!readBytes(env, call.argument[0], "secret", &secret)) return nullptr;
+    if (secret.length != kCookieSecret) {
+      throwRange(env, "secret: expected " + std::to_string(kCookieSecret) + " octets, got " + std::to_string(secret.length));
+      return nullptr;
+    }
+  }
+  if (!object->closing) object->native->guard(secret.data);
+  return nullptr;
+}
+
 napi_value ikeSocket(napi_env env, napi_callback_info info) {
   Call call(env, info);
   int fd;
@@ -347,17 +269,14 @@ napi_value ikeSocket(napi_env env, napi_callback_info info) {
   }
   auto* object = new IkeObject(env);
   object->native = std::make_unique<IkeSocket>(fd, static_cast<uint8_t>(family), onDatagram, object);
-  constexpr Method kMethods[] = {{"send", ikeSend}, {"close", closeMethod<IkeSocket>}};
-  return start(env, object, call.argument[2], kMethods, 2);
+  constexpr Method kMethods[] = {{"send", ikeSend}, {"guard", ikeGuard}, {"close", closeMethod<IkeSocket>}};
+  return start(env, object, call.argument[2], kMethods, 3);
 }
 
 }  // namespace
 
-void addIoMethods(napi_env env, napi_value exports) {
-  constexpr Method kMethods[] = {
-      {"openTun", openTunMethod}, {"openUdp", openUdpMethod}, {"attachSteering", attachSteeringMethod},
-      {"closeFd", closeFd},       {"ikeSocket", ikeSocket},   {"shard", shard},
-  };
+void addLoopMethods(napi_env env, napi_value exports) {
+  constexpr Method kMethods[] = {{"ikeSocket", ikeSocket}, {"shard", shard}};
   addMethods(env, exports, kMethods, sizeof kMethods / sizeof kMethods[0]);
 }
 
