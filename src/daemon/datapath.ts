@@ -1,12 +1,14 @@
 /**
- * Child SAs into the datapath: SA database, policies and counters of the addon. Each configured tunnel has one policy from
- * start to end; while no Child SA serves it, its packets are dropped. A new Child SA is installed before the policy moves
+ * Child SAs into the datapath: SA database, policies and counters of the addon. Each configured tunnel has its policies
+ * from start to end (tunnel-policies.ts); while no Child SA serves it, its packets are dropped. A new Child SA is installed before the policy moves
  * to it, and the old one goes later: nothing is lost between.
  */
 import type { IkeEvent } from '../ike/api.ts'
-import type { NativeAddon, NativePath, NativeSelector, SaCounters } from '../io/native.ts'
-import type { ChildSa, Path } from '../sa/child-sa.ts'
+import type { NativeAddon, SaCounters } from '../io/native.ts'
+import type { ChildSa } from '../sa/child-sa.ts'
 import type { TrafficSelector } from '../sa/traffic-selector.ts'
+import { pathToNative, selectorsToNative } from './to-native.ts'
+import { meet, type PartState, TunnelPolicies, type Way } from './tunnel-policies.ts'
 
 type SadbAddon = Pick<
   NativeAddon,
@@ -27,8 +29,16 @@ export interface TunnelSelectors {
   readonly tunnel: string
   readonly local: readonly TrafficSelector[]
   readonly remote: readonly TrafficSelector[]
-  /** Packets start it, and the first of them wait for it. */
-  readonly onTraffic?: boolean
+  /** Packets start it, whenever it is down or only when its peer has died; the first of them wait for it. */
+  readonly onTraffic?: 'always' | 'after-death'
+  /** The pairs of selectors that get a Child SA each; absent: one Child SA for all. */
+  readonly pairs?: readonly Way[]
+}
+
+/** What a policy is of. */
+export interface PolicyOwner extends TunnelSelectors {
+  /** Position in `pairs`. */
+  readonly pair: number | undefined
 }
 
 /** A Child SA without its keys. */
@@ -66,55 +76,35 @@ const msOrNever = (counters: SaCounters | undefined): number | undefined => coun
 const key = (peer: string, tunnel: string) => `${peer}\0${tunnel}`
 
 interface Slot {
-  readonly policy: number
-  readonly configured: TunnelSelectors
-  /** The last one carries the traffic. */
+  readonly policies: TunnelPolicies
+  /** Of several for the same packets the last one carries them. */
   installed: InstalledSa[]
   /** Of Child SAs that are gone. */
   pastIn: Totals
   pastOut: Totals
 }
 
-export const selectorsToNative = (selectors: readonly TrafficSelector[]): NativeSelector[] =>
-  selectors.map(({ family, startAddress, endAddress, ipProtocol, startPort, endPort }) => ({
-    family,
-    startAddress,
-    endAddress,
-    ipProtocol,
-    startPort,
-    endPort,
-  }))
-
-export function pathToNative(path: Path): NativePath {
-  const isAny = path.local.address === '0.0.0.0' || path.local.address === '::'
-  return {
-    family: path.remote.family,
-    localAddress: isAny ? '' : path.local.address,
-    remoteAddress: path.remote.address,
-    remotePort: path.remote.port,
-  }
-}
-
 export class Datapath {
   readonly #addon: SadbAddon
   readonly #slots = new Map<string, Slot>()
-  readonly #byPolicy = new Map<number, Slot>()
+  readonly #byPolicy = new Map<number, PolicyOwner>()
   readonly #byChild = new Map<number, { slot: Slot; sa: InstalledSa }>()
 
   /** Sets a policy for every tunnel that drops, or holds what is to start it. */
   constructor(addon: SadbAddon, tunnels: readonly TunnelSelectors[]) {
     this.#addon = addon
-    for (const [index, configured] of tunnels.entries()) {
-      const slot: Slot = { policy: index + 1, configured, installed: [], pastIn: NONE, pastOut: NONE }
-      this.#slots.set(key(configured.peer, configured.tunnel), slot)
-      this.#byPolicy.set(slot.policy, slot)
-      this.#applyPolicy(slot)
+    let lastId = 0
+    for (const configured of tunnels) {
+      const { peer, tunnel, pairs, onTraffic } = configured
+      const policies = new TunnelPolicies(addon, pairs ?? [configured], onTraffic !== undefined, () => ++lastId)
+      this.#slots.set(key(peer, tunnel), { policies, installed: [], pastIn: NONE, pastOut: NONE })
+      for (const [index, id] of policies.ids.entries()) this.#byPolicy.set(id, { ...configured, pair: pairs && index })
     }
   }
 
   /**
    * Installs and wipes the keys. @throws Error of the addon, with nothing half installed
-   * @returns true when the tunnel carried nothing before
+   * @returns true when nothing carried its packets before
    */
   install(sa: ChildSa, carries: 'now' | 'later' = 'now'): boolean {
     const slot = this.#slots.get(key(sa.peer, sa.tunnel))
@@ -152,12 +142,12 @@ export class Datapath {
         integ.fill(0)
       }
     }
-    const wasDown = slot.installed.length === 0
     const { id, peer, tunnel, inboundSpi, outboundSpi, localSelectors: local, remoteSelectors: remote } = sa
     const installed: InstalledSa = { id, peer, tunnel, inboundSpi, outboundSpi, local, remote }
+    const wasDown = !slot.installed.some((other) => meet(other, installed))
     slot.installed = carries === 'now' ? [...slot.installed, installed] : [installed, ...slot.installed]
     this.#byChild.set(id, { slot, sa: installed })
-    this.#applyPolicy(slot)
+    slot.policies.apply(slot.installed)
     return wasDown
   }
 
@@ -167,7 +157,7 @@ export class Datapath {
     if (entry === undefined) return
     const { slot, sa } = entry
     slot.installed = [...slot.installed.filter((other) => other !== sa), sa]
-    this.#applyPolicy(slot)
+    slot.policies.apply(slot.installed)
   }
 
   /** @returns what was removed and whether its tunnel is now down; undefined when there was none of that id */
@@ -177,7 +167,7 @@ export class Datapath {
     const { slot, sa } = entry
     this.#byChild.delete(id)
     slot.installed = slot.installed.filter((other) => other.id !== id)
-    this.#applyPolicy(slot)
+    slot.policies.apply(slot.installed)
     slot.pastIn = add(slot.pastIn, this.#addon.inboundCounters(sa.inboundSpi))
     slot.pastOut = add(slot.pastOut, this.#addon.outboundCounters(id))
     this.#addon.removeOutbound(id)
@@ -193,17 +183,22 @@ export class Datapath {
   /** Removes every SA and policy. */
   clear(): void {
     for (const id of [...this.#byChild.keys()]) this.remove(id)
-    for (const policy of this.#byPolicy.keys()) this.#addon.removePolicy(policy)
+    for (const { policies } of this.#slots.values()) policies.clear()
   }
 
-  /** The Child SA that carries a tunnel's traffic. */
+  /** The youngest Child SA that carries a tunnel's traffic. */
   current(peer: string, tunnel: string): InstalledSa | undefined {
     return this.#slots.get(key(peer, tunnel))?.installed.at(-1)
   }
 
+  /** The parts of a tunnel, and which Child SA serves each. */
+  parts(peer: string, tunnel: string): readonly PartState[] {
+    return this.#slots.get(key(peer, tunnel))?.policies.states ?? []
+  }
+
   /** Tunnel of a policy, for `acquire`. */
-  tunnelOfPolicy(policy: number): TunnelSelectors | undefined {
-    return this.#byPolicy.get(policy)?.configured
+  tunnelOfPolicy(policy: number): PolicyOwner | undefined {
+    return this.#byPolicy.get(policy)
   }
 
   /** @returns undefined when that Child SA is not installed */
@@ -241,16 +236,5 @@ export class Datapath {
       outbound = add(outbound, this.#addon.outboundCounters(sa.id))
     }
     return { inbound, outbound }
-  }
-
-  #applyPolicy(slot: Slot): void {
-    const sa = slot.installed.at(-1)
-    this.#addon.setPolicy({
-      id: slot.policy,
-      local: selectorsToNative(sa?.local ?? slot.configured.local),
-      remote: selectorsToNative(sa?.remote ?? slot.configured.remote),
-      outbound: sa?.id ?? null,
-      hold: slot.configured.onTraffic === true,
-    })
   }
 }

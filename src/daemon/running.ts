@@ -28,6 +28,7 @@ import { Peers } from './peers.ts'
 import { defaultPlatform } from './platform.ts'
 import { elapsed, messageOf, Reporter } from './reporter.ts'
 import { dropStatus, peerStatuses } from './status.ts'
+import { tunnelSelectors } from './tunnels.ts'
 import type { Daemon, DaemonOptions, JobRunner, Platform, StopReason } from './types.ts'
 import { VERSION } from './version.ts'
 
@@ -222,14 +223,7 @@ export class RunningDaemon implements Daemon {
     const bound = sockets.sockets.filter((socket) => socket.purpose !== 'esp')
     reporter.step('sockets', bound.map(({ address, port }) => `${address} ${port}`).join(', '), beganSockets)
 
-    const datapath = new Datapath(
-      addon,
-      this.#config.peers.flatMap((peer) =>
-        peer.tunnels.map(({ name, localSelectors: local, remoteSelectors: remote, start }) => {
-          return { peer: peer.name, tunnel: name, local, remote, onTraffic: start === 'on-traffic' }
-        }),
-      ),
-    )
+    const datapath = new Datapath(addon, tunnelSelectors(this.#config.peers))
     this.#parts.datapath = datapath
     return { host, sockets, datapath }
   }

@@ -1,8 +1,8 @@
 /** Our own CREATE_CHILD_SA request in progress, and who wins when the peer asks for the same at the same time. */
 import type { Instant } from '../env.ts'
 import type { Payload } from '../wire/ike-types.ts'
-import type { TunnelConfig } from './api.ts'
 import type { IkeSa } from './ike-sa.ts'
+import type { Portion } from './portions.ts'
 
 interface Common {
   readonly nonceI: Uint8Array
@@ -23,7 +23,7 @@ interface Common {
 
 export interface ChildCreation extends Common {
   readonly kind: 'child'
-  readonly tunnel: TunnelConfig
+  readonly tunnel: Portion
   readonly inboundSpi: number
   /** Id of the Child SA that this one replaces; undefined for a further one. */
   readonly rekeys: number | undefined

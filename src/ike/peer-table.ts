@@ -15,6 +15,8 @@ export class PeerTable {
   readonly #isChildlessAllowed: boolean
   /** Each distinct IKE proposal of all peers once, in the order of the configuration. */
   readonly #suites: readonly SuiteProposal[]
+  /** Of any peer. */
+  readonly #mayFragment: boolean
 
   constructor(peers: readonly PeerConfig[]) {
     const suites = new Map<string, SuiteProposal>()
@@ -31,6 +33,7 @@ export class PeerTable {
       }
     }
     this.#suites = [...suites.values()]
+    this.#mayFragment = peers.some(mayFragment)
   }
 
   /** @throws RangeError for a name that is not in the configuration */
@@ -80,7 +83,11 @@ export class PeerTable {
   /** What the answer to a stranger at this address says that we can: who it is shows only later. */
   extensionsFor(from: SocketAddress): InitExtensions {
     const here = [...(this.#byAddress.get(from.address) ?? [])].map((name) => this.named(name))
-    return { ppk: this.#usesPpk, childless: here.length === 0 ? this.#isChildlessAllowed : here.some(allowsChildless) }
+    return {
+      ppk: this.#usesPpk,
+      childless: here.length === 0 ? this.#isChildlessAllowed : here.some(allowsChildless),
+      fragmentation: here.length === 0 ? this.#mayFragment : here.some(mayFragment),
+    }
   }
 
   #indexAddress({ name, remote }: PeerConfig): void {
@@ -90,6 +97,7 @@ export class PeerTable {
   }
 }
 
+const mayFragment = ({ fragmentation }: PeerConfig): boolean => fragmentation !== false
 const allowsChildless = ({ childless }: PeerConfig): boolean => childless !== 'never'
 
 const identityKey = ({ idType, data }: Identity): string => `${idType} ${toHex(data)}`

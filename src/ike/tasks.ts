@@ -5,12 +5,16 @@ import type { Core } from './core.ts'
 import type { IkeSa } from './ike-sa.ts'
 
 export type TaskGoal =
-  | { readonly kind: 'create-child'; readonly tunnel: string }
+  | { readonly kind: 'create-child'; readonly tunnel: string; readonly pair?: number | undefined }
   | { readonly kind: 'rekey-child'; readonly childId: number }
   | { readonly kind: 'delete-child'; readonly childId: number }
   /** A Child SA that the peer believes in and we could not make. */
   | { readonly kind: 'delete-spi'; readonly inboundSpi: number }
   | { readonly kind: 'rekey-ike' }
+  /** By now the peer has it; traffic moves to it. */
+  | { readonly kind: 'use-child'; readonly childId: number }
+  /** Tell the peer how long its proof of identity still counts. */
+  | { readonly kind: 'auth-lifetime' }
   /** MOBIKE: we have moved; the peer has moved and is to show that it is there; our list of addresses is another one. */
   | { readonly kind: 'update-addresses' }
   | { readonly kind: 'check-path' }

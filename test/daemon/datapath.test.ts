@@ -1,6 +1,7 @@
 /** Child SAs into the datapath: make before break, keys wiped, fail closed, sums over changes. */
 import { describe, expect, test } from 'vitest'
-import { Datapath, pathToNative } from '../../src/daemon/datapath.ts'
+import { Datapath } from '../../src/daemon/datapath.ts'
+import { pathToNative } from '../../src/daemon/to-native.ts'
 import type { NativeInboundSa, NativeOutboundSa, NativePolicy, SaCounters } from '../../src/io/native.ts'
 import type { ChildSa } from '../../src/sa/child-sa.ts'
 import { parseSelector } from '../../src/sa/selector-text.ts'
@@ -91,15 +92,13 @@ describe('policies', () => {
   test('only a tunnel that starts on traffic lets packets wait', () => {
     const addon = new FakeAddon()
     const selectors = { local: [selector('10.1.0.0/16')], remote: [selector('10.2.0.0/16')] }
-    const tunnels = [false, true].map((onTraffic) => ({
-      peer: 'office',
-      tunnel: `${onTraffic}`,
-      ...selectors,
-      onTraffic,
-    }))
-    const datapath = new Datapath(addon, tunnels)
-    expect([...addon.policies.values()].map((policy) => policy.hold)).toEqual([false, true])
-    datapath.install(child(1, { tunnel: 'true' }))
+    const tunnels = [{}, { onTraffic: 'always' }, { onTraffic: 'after-death' }] as const
+    const datapath = new Datapath(
+      addon,
+      tunnels.map((more, i) => ({ peer: 'office', tunnel: `${i}`, ...selectors, ...more })),
+    )
+    expect([...addon.policies.values()].map((policy) => policy.hold)).toEqual([false, true, true])
+    datapath.install(child(1, { tunnel: '1' }))
     expect(addon.policies.get(2)).toMatchObject({ outbound: 1, hold: true })
   })
 
@@ -142,6 +141,105 @@ describe('policies', () => {
   test('clear leaves nothing', () => {
     const { addon, datapath } = build()
     datapath.install(child(1))
+    datapath.clear()
+    expect([addon.inbound.size, addon.outbound.size, addon.policies.size]).toEqual([0, 0, 0])
+  })
+})
+
+describe('a tunnel in several Child SAs', () => {
+  const nets = (...texts: string[]) => texts.map(selector)
+  const [local, remote] = [nets('10.1.0.0/24', '10.1.1.0/24'), nets('10.2.0.0/24')]
+  const pairs = local.map((one) => ({ local: [one], remote }))
+  const of = (id: number, index: number, overrides: Partial<ChildSa> = {}) =>
+    child(id, { localSelectors: [pairs[index]?.local[0] ?? selector('::/0')], remoteSelectors: remote, ...overrides })
+  const outbound = ({ policies }: FakeAddon) =>
+    [...policies.values()].map((p) => [p.id, p.local.length, p.outbound]).sort((a, b) => (a[0] ?? 0) - (b[0] ?? 0))
+
+  function split(onTraffic?: 'always') {
+    const addon = new FakeAddon()
+    const datapath = new Datapath(addon, [
+      { peer: 'office', tunnel: 'lan', local, remote, pairs, ...(onTraffic && { onTraffic }) },
+    ])
+    return { addon, datapath }
+  }
+
+  test('each pair has a policy that only its own Child SA serves, and only its packets ask for it', () => {
+    const { addon, datapath } = split('always')
+    expect([1, 2].map((id) => datapath.tunnelOfPolicy(id)?.pair)).toEqual([0, 1])
+    expect(datapath.install(of(7, 1))).toBe(true)
+    expect(outbound(addon)).toEqual([
+      [1, 1, null],
+      [2, 1, 7],
+    ])
+    expect(datapath.install(of(8, 0))).toBe(true)
+    expect(datapath.install(of(9, 0))).toBe(false)
+    expect(outbound(addon)).toEqual([
+      [1, 1, 9],
+      [2, 1, 7],
+    ])
+    datapath.remove(9)
+    datapath.remove(7)
+    expect(outbound(addon)).toEqual([
+      [1, 1, 8],
+      [2, 1, null],
+    ])
+    expect(datapath.parts('office', 'lan').map(({ carrier }) => carrier?.id)).toEqual([8, undefined])
+  })
+
+  test('one Child SA for all pairs serves them all, and a younger one takes its pair over', () => {
+    const { addon, datapath } = split()
+    datapath.install(child(7, { localSelectors: local, remoteSelectors: remote }))
+    expect(outbound(addon)).toEqual([
+      [1, 1, 7],
+      [2, 1, 7],
+    ])
+    datapath.install(of(8, 1))
+    expect(datapath.parts('office', 'lan').map(({ carrier }) => carrier?.id)).toContain(8)
+    datapath.remove(7)
+    expect(outbound(addon)).toEqual([
+      [1, 1, null],
+      [2, 1, 8],
+    ])
+  })
+
+  test('a peer that asks for pairs of an undivided tunnel has them side by side; none is left when all are gone', () => {
+    const addon = new FakeAddon()
+    const datapath = new Datapath(addon, [{ peer: 'office', tunnel: 'lan', local, remote }])
+    datapath.install(of(7, 0))
+    datapath.install(of(8, 1))
+    expect(outbound(addon)).toEqual([
+      [1, 1, 7],
+      [2, 1, 8],
+    ])
+    // Rekeyed: the same policy, in one step.
+    datapath.install(of(9, 1))
+    expect(outbound(addon)).toEqual([
+      [1, 1, 7],
+      [2, 1, 9],
+    ])
+    datapath.remove(8)
+    // The policy of the tunnel itself never goes: what is left takes it.
+    datapath.remove(7)
+    expect(outbound(addon)).toEqual([[1, 1, 9]])
+    expect(datapath.remove(9)?.isDown).toBe(true)
+    expect(outbound(addon)).toEqual([[1, 2, null]])
+  })
+
+  test('a Child SA that waits for its turn carries nothing yet', () => {
+    const { addon, datapath } = split()
+    datapath.install(of(7, 0))
+    datapath.install(of(8, 0), 'later')
+    expect(addon.policies.get(1)?.outbound).toBe(7)
+    datapath.use(8)
+    expect(addon.policies.get(1)?.outbound).toBe(8)
+  })
+
+  test('clear leaves nothing', () => {
+    const { addon, datapath } = split()
+    datapath.install(of(7, 0))
+    datapath.install(child(8, { localSelectors: nets('10.1.1.0/25'), remoteSelectors: remote }))
+    datapath.install(child(9, { localSelectors: nets('10.1.1.128/25'), remoteSelectors: remote }))
+    expect(addon.policies.size).toBe(3)
     datapath.clear()
     expect([addon.inbound.size, addon.outbound.size, addon.policies.size]).toEqual([0, 0, 0])
   })

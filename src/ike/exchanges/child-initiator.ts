@@ -9,14 +9,15 @@ import { additionalMethods, checkSelection, toWireProposals, transformOf } from 
 import { narrow } from '../../sa/traffic-selector.ts'
 import { EXCHANGE_TYPE, NOTIFY, PROTOCOL, TRANSFORM_TYPE } from '../../wire/iana.ts'
 import type { Payload, Proposal } from '../../wire/ike-types.ts'
-import type { Failure, PeerConfig, TunnelConfig } from '../api.ts'
-import { INIT_RETRIES, NONCE_LENGTH, TUNNEL_RETRY_MS } from '../constants.ts'
+import type { Failure, PeerConfig } from '../api.ts'
+import { INIT_RETRIES, NONCE_LENGTH, REDUNDANT_LIFE_MS, TUNNEL_RETRY_MS } from '../constants.ts'
 import type { Core } from '../core.ts'
 import { type ChildCreation, losesAgainst } from '../creation.ts'
 import { failures } from '../describe.ts'
 import type { IkeSa, LiveChild } from '../ike-sa.ts'
 import { sendRequest } from '../messaging.ts'
-import { errorNotify, find } from '../payloads.ts'
+import { errorNotify, find, notification } from '../payloads.ts'
+import { isDivisible, type Portion } from '../portions.ts'
 import { wipeCreation } from '../secrets.ts'
 import { armTasks, schedule } from '../tasks.ts'
 import {
@@ -28,7 +29,7 @@ import {
   spiNumber,
   spiOctets,
 } from './child.ts'
-import { addChild, childrenOf, dropChild, isServed, replace, useChild } from './children.ts'
+import { addChild, askByPairs, askFor, childrenOf, dropChild, isServed, replace, useChild } from './children.ts'
 import {
   generatePrivate,
   keyPayload,
@@ -42,14 +43,8 @@ import {
 import { followUp } from './follow-up-initiator.ts'
 
 /** @param old the Child SA that the new one replaces. @returns false when there is nothing to do */
-export function beginChild(
-  core: Core,
-  sa: IkeSa,
-  tunnel: TunnelConfig,
-  old: LiveChild | undefined,
-  now: Instant,
-): boolean {
-  if (old === undefined ? isServed(sa, tunnel.name) : old.phase !== 'live') return false
+export function beginChild(core: Core, sa: IkeSa, tunnel: Portion, old: LiveChild | undefined, now: Instant): boolean {
+  if (old === undefined ? isServed(sa, tunnel) : old.phase !== 'live') return false
   if (old !== undefined) old.phase = 'rekeying'
   const [method] = methodsOf(tunnel.espProposals)
   startAttempt(core, sa, { tunnel, rekeys: old?.sa.id, method, retries: 0 }, now)
@@ -151,11 +146,14 @@ export function handleChildResponse(
     }
     const additional = additionalMethods(agreed.selected.transforms).flatMap((id) => ke(id) ?? [])
     const secrets = sharedSecret === undefined ? [] : [sharedSecret]
+    const isPart = notification(payloads, NOTIFY.ADDITIONAL_TS_POSSIBLE) !== undefined
     followUp(core, sa, creation, additional, payloads, secrets, at, (result, doneAt) => {
       if (result.kind === 'refused') return handleRefusal(core, sa, creation, result.notifyType, NO_KEY, doneAt)
       if (result.kind === 'done') {
         const { nonceI } = creation
-        return complete(core, sa, creation, agreed, { nonceI, nonceR, secrets: result.secrets }, doneAt)
+        complete(core, sa, creation, agreed, { nonceI, nonceR, secrets: result.secrets }, doneAt)
+        if (isPart && creation.rekeys === undefined) askByPairs(core, sa, creation.tunnel, doneAt)
+        return
       }
       abandonOffer(core, sa, creation, doneAt)
       fail(core, sa, creation, failures.invalidMessage(who, result.detail), doneAt)
@@ -221,7 +219,7 @@ function complete(
     else if (rival !== undefined && old !== undefined) replace(old, rival)
     schedule(core, sa, { kind: 'delete-child', childId: child.sa.id }, now)
   } else {
-    if (rival !== undefined) rival.phase = 'redundant'
+    if (rival !== undefined) retire(core, sa, rival, now)
     if (old !== undefined) {
       replace(old, child)
       schedule(core, sa, { kind: 'delete-child', childId: old.sa.id }, now)
@@ -229,6 +227,12 @@ function complete(
   }
   core.settled(sa, now)
   armTasks(core, sa, now)
+}
+
+/** The peer's is redundant, and the peer deletes it. One that forgets is helped after a while. */
+function retire(core: Core, sa: IkeSa, rival: LiveChild, now: Instant): void {
+  rival.phase = 'redundant'
+  schedule(core, sa, { kind: 'delete-child', childId: rival.sa.id }, now, REDUNDANT_LIFE_MS)
 }
 
 function handleRefusal(
@@ -256,10 +260,15 @@ function handleRefusal(
     case NOTIFY.TEMPORARY_FAILURE: {
       giveUp(core, sa, creation, now)
       const delay = temporaryDelay(core)
-      if (creation.rekeys === undefined) schedule(core, sa, { kind: 'create-child', tunnel: tunnel.name }, now, delay)
+      if (creation.rekeys === undefined) askFor(core, sa, tunnel, now, delay)
       else if (old?.phase === 'live') schedule(core, sa, { kind: 'rekey-child', childId: old.sa.id }, now, delay)
       return
     }
+    case NOTIFY.SINGLE_PAIR_REQUIRED:
+      if (creation.rekeys !== undefined || !isDivisible(tunnel)) break
+      giveUp(core, sa, creation, now)
+      askByPairs(core, sa, tunnel, now)
+      return
     case NOTIFY.CHILD_SA_NOT_FOUND:
       giveUp(core, sa, creation, now)
       // It is half open: the peer lost it, or its Delete crosses our request (§2.25.1).
@@ -282,7 +291,7 @@ function fail(core: Core, sa: IkeSa, creation: ChildCreation, failure: Failure, 
     return
   }
   core.emit({ kind: 'tunnel-failed', peer: peer.name, tunnel: tunnel.name, failure })
-  schedule(core, sa, { kind: 'create-child', tunnel: tunnel.name }, now, TUNNEL_RETRY_MS)
+  askFor(core, sa, tunnel, now, TUNNEL_RETRY_MS)
 }
 
 /** Our attempt is over; what the peer made meanwhile stands. */

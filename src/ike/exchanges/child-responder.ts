@@ -10,13 +10,22 @@ import { NOTIFY, PROTOCOL, TRANSFORM_TYPE } from '../../wire/iana.ts'
 import type { IkeMessage, Payload } from '../../wire/ike-types.ts'
 import { CHILDREN_PER_SA, CONFIRMED_AFTER_MS, NONCE_LENGTH } from '../constants.ts'
 import type { Core } from '../core.ts'
-import { lowestNonce } from '../creation.ts'
+import { type ChildCreation, lowestNonce } from '../creation.ts'
 import { failures } from '../describe.ts'
 import type { IkeSa, LiveChild } from '../ike-sa.ts'
 import { sendResponse } from '../messaging.ts'
 import { find, notification, notify } from '../payloads.ts'
+import { portionFor } from '../portions.ts'
 import { armTasks } from '../tasks.ts'
-import { type AgreedChild, answerChild, installChild, selectorPayload, spiNumber, spiOctets } from './child.ts'
+import {
+  type AgreedChild,
+  answerChild,
+  installChild,
+  isSameWay,
+  selectorPayload,
+  spiNumber,
+  spiOctets,
+} from './child.ts'
 import { addChild, childrenOf, heirOf, replace } from './children.ts'
 import { judgeKe, type KeVerdict, keyPayload, suitesInCreate, withAnswer } from './create-child.ts'
 import { type AwaitedFollowUp, awaitFollowUp } from './follow-up-responder.ts'
@@ -88,8 +97,9 @@ function isJustMade(sa: IkeSa, { tunnel, selectors }: AgreedChild, now: Instant)
   const sameAs = (child: LiveChild): boolean =>
     child.exchangeRole === 'initiator' &&
     child.phase === 'live' &&
-    child.config === tunnel &&
+    child.sa.tunnel === tunnel.name &&
     now - child.installedAt < CONFIRMED_AFTER_MS &&
+    JSON.stringify(child.sa.localSelectors) === JSON.stringify(selectors.local) &&
     JSON.stringify(child.sa.remoteSelectors) === JSON.stringify(selectors.remote)
   return [...childrenOf(sa).values()].some(sameAs)
 }
@@ -117,6 +127,13 @@ function compute(
     const offer = { agreed, old, nonceI, nonceR: core.env.rng.bytes(NONCE_LENGTH), inboundSpi: core.newInboundSpi() }
     answer(core, sa, request, offer, method, key, at)
   })
+}
+
+/** Both sides are about to replace the same Child SA, or to make one for the same packets; another pair of a tunnel is none. */
+function isRival({ rekeys, tunnel }: ChildCreation, made: LiveChild, replaced: LiveChild | undefined): boolean {
+  if (rekeys !== replaced?.sa.id) return false
+  const { name, localSelectors, remoteSelectors } = tunnel
+  return replaced !== undefined || isSameWay(made.sa, { tunnel: name, localSelectors, remoteSelectors })
 }
 
 /** A Child SA that lacks nothing but its keys. */
@@ -175,15 +192,16 @@ function answer(
 function install(core: Core, sa: IkeSa, draft: Draft, secrets: readonly Uint8Array[], now: Instant): void {
   if (sa.state.name !== 'established') return
   const { peer, protection } = sa.state
-  const { agreed, old, nonceI, nonceR, inboundSpi } = draft
+  const { old, nonceI, nonceR, inboundSpi } = draft
+  const tunnel = old?.config ?? portionFor(sa, peer, draft.agreed.tunnel, draft.agreed.selectors)
+  const agreed = { ...draft.agreed, tunnel }
   const spis = { exchangeRole: 'responder', inboundSpi, outboundSpi: spiNumber(agreed.selected.spi) } as const
   const replaced = old && childrenOf(sa).get(old.sa.id)
   const carries = replaced === undefined ? 'now' : 'later'
   const child = installChild(core, sa, peer, protection, { nonceI, nonceR, secrets }, agreed, spis, now, carries)
   addChild(core, sa, child, now)
   const { creation } = sa
-  const isRival = creation?.kind === 'child' && creation.rekeys === replaced?.sa.id && creation.tunnel === agreed.tunnel
-  if (isRival) {
+  if (creation?.kind === 'child' && isRival(creation, child, replaced)) {
     creation.rival = { childId: child.sa.id, lowestNonce: lowestNonce(nonceI, nonceR) }
   } else if (replaced !== undefined) replace(replaced, child)
   sa.unconfirmed = child.sa.id

@@ -81,11 +81,7 @@ function datagramOf(tape: Tape, data: Uint8Array): Datagram {
 }
 
 /** A header for one of the IKE SAs that have keys; undefined while there is none. */
-export function headerOf(
-  tape: Tape,
-  { ring, isHybrid }: Pick<Stage, 'ring' | 'isHybrid'>,
-  victimBegins: boolean,
-): IkeHeader | undefined {
+export function headerOf(tape: Tape, { ring, isHybrid }: Stage, victimBegins: boolean): IkeHeader | undefined {
   const how = tape.u8()
   const entry = how & 4 ? ring.entries[0] : ring.entries.at(-1)
   const which = tape.u8()
