@@ -42,7 +42,7 @@ function peerConfig(plan: LoadPlan, initiator: Initiator): PeerConfig {
     remoteId: fqdn(plan.responder.id),
     localAuth: auth.kind === 'psk' ? psk(auth.secret) : { kind: 'publicKey', key: parsePrivateKey(auth.privatePem) },
     remoteAuth: auth.kind === 'psk' ? psk(auth.secret) : { kind: 'publicKey', key: parsePublicKey(auth.peerPem) },
-    ikeProposals: [parseIkeProposal(SUITE.ike)],
+    ikeProposals: [parseIkeProposal(plan.ike)],
     livenessMs: 60_000,
     tunnels: [
       {

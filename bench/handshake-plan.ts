@@ -28,6 +28,8 @@ export interface Initiator {
 }
 
 export interface Cast {
+  /** Proposal of the IKE SA. */
+  readonly ike: string
   readonly responder: { readonly id: string; readonly address: string; readonly prefix: string }
   /** The responder's own; undefined with pre-shared keys. */
   readonly responderPem: string | undefined
@@ -35,6 +37,7 @@ export interface Cast {
 }
 
 export interface LoadPlan {
+  readonly ike: string
   readonly responder: Cast['responder'] & { readonly pid: number }
   readonly initiators: readonly Initiator[]
   readonly concurrency: number
@@ -53,7 +56,7 @@ export interface LoadResult {
   readonly retransmits: number
 }
 
-export function castOf(method: Method): Cast {
+export function castOf(method: Method, ike: string): Cast {
   const own = method === 'psk' ? undefined : keyPair(method)
   const authOf = (): Initiator['auth'] => {
     if (own === undefined) return { kind: 'psk', secret: pskSecret() }
@@ -61,6 +64,7 @@ export function castOf(method: Method): Cast {
     return { kind: 'publicKey', privatePem, publicPem, peerPem: own.publicPem }
   }
   return {
+    ike,
     responder: { id: 'right', address: OUTER.right[4], prefix: INNER.right[4].prefix },
     responderPem: own?.privatePem,
     initiators: Array.from({ length: INITIATORS }, (_, index) => ({

@@ -25,7 +25,7 @@ export const startTsvpn: StartResponder = async (host, cast) => {
       esp: { proposals: [SUITE.esp] },
     }
     const proof = auth.kind === 'psk' ? { psk: file } : { publicKey: file }
-    return [id, { address, id, ...proof, ike: { proposals: [SUITE.ike] }, tunnels: { net: tunnel } }] as const
+    return [id, { address, id, ...proof, ike: { proposals: [cast.ike] }, tunnels: { net: tunnel } }] as const
   })
   const document = {
     interface: { name: 'tsvpn0', addresses: [`${INNER.right[4].address}/24`] },
@@ -71,7 +71,7 @@ const STRONGSWAN_CONF = `charon {
 swanctl { load = pem pkcs1 pkcs8 pubkey x509 openssl random }
 `
 
-function swanctlConf({ responder, initiators }: Cast): string {
+function swanctlConf({ ike, responder, initiators }: Cast): string {
   const connections = initiators.map(({ id, address, prefix, auth }) => {
     const proof = (name: string) => (auth.kind === 'psk' ? 'auth = psk' : `auth = pubkey\n pubkeys = ${name}.pem`)
     return `${id} {
@@ -80,7 +80,7 @@ function swanctlConf({ responder, initiators }: Cast): string {
       mobike = no
       local_addrs = ${responder.address}
       remote_addrs = ${address}
-      proposals = ${SUITE.ike}
+      proposals = ${ike}
       local {
         id = ${responder.id}
         ${proof('own')}

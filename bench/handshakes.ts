@@ -1,7 +1,9 @@
 /**
  * Handshakes per second that one daemon answers (IKE_SA_INIT and IKE_AUTH with a Child SA), tsvpn and charon in turns.
  *
- *     npm run bench:handshakes [-- --seconds N --rounds N --only tsvpn --output FILE]      (as root)
+ *     npm run bench:handshakes [-- --seconds N --rounds N --only tsvpn --ike WORDS --output FILE]      (as root)
+ *
+ * `--ike` may stand several times: the proposals take turns, so that their ratio holds.
  */
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -13,7 +15,7 @@ import { STRONGSWAN_TOOLS } from '../test/lab/lib/strongswan.ts'
 import { hasTool } from '../test/lab/lib/tools.ts'
 import { direct, type Sides } from '../test/lab/lib/topology.ts'
 import { TSVPN_TOOLS } from '../test/lab/lib/tsvpn.ts'
-import { type Cast, CONCURRENCY, castOf, type LoadPlan, type LoadResult, METHODS } from './handshake-plan.ts'
+import { type Cast, CONCURRENCY, castOf, type LoadPlan, type LoadResult, METHODS, SUITE } from './handshake-plan.ts'
 import { type StartResponder, startCharon, startTsvpn } from './handshake-responders.ts'
 import { describeMachine } from './machine.ts'
 import { summarize } from './statistics.ts'
@@ -35,18 +37,19 @@ const KINDS: readonly Kind[] = [
 
 interface Standing {
   readonly name: string
+  readonly cast: Cast
   readonly lab: Lab
   readonly sides: Sides
   readonly pid: number
   readonly runs: LoadResult[]
 }
 
-async function standUp(kind: Kind, cast: Cast): Promise<Standing> {
+async function standUp(kind: Kind, cast: Cast, name: string): Promise<Standing> {
   const lab = new Lab()
   try {
     const sides = direct(lab)
     sides.left.address('eth0', ...cast.initiators.map(({ address }) => `${address}/24`))
-    return { name: kind.name, lab, sides, pid: await kind.start(sides.right, cast), runs: [] }
+    return { name, cast, lab, sides, pid: await kind.start(sides.right, cast), runs: [] }
   } catch (error) {
     const { text } = lab.keepLogs()
     lab.close()
@@ -54,9 +57,10 @@ async function standUp(kind: Kind, cast: Cast): Promise<Standing> {
   }
 }
 
-async function run({ sides, pid }: Standing, cast: Cast, seconds: number): Promise<LoadResult> {
-  const { responder, initiators } = cast
+async function run({ sides, pid, cast }: Standing, seconds: number): Promise<LoadResult> {
+  const { ike, responder, initiators } = cast
   const plan: LoadPlan = {
+    ike,
     responder: { ...responder, pid },
     initiators,
     concurrency: CONCURRENCY,
@@ -80,13 +84,23 @@ function summary({ name, runs }: Standing) {
   }
 }
 
-async function measure(kinds: readonly Kind[], method: (typeof METHODS)[number], rounds: number, seconds: number) {
-  const cast = castOf(method)
+async function measure(
+  kinds: readonly Kind[],
+  proposals: readonly string[],
+  method: (typeof METHODS)[number],
+  rounds: number,
+  seconds: number,
+) {
   const standing: Standing[] = []
   try {
-    for (const kind of kinds) standing.push(await standUp(kind, cast))
+    for (const kind of kinds) {
+      for (const ike of proposals) {
+        const name = proposals.length > 1 ? `${kind.name}, ${ike}` : kind.name
+        standing.push(await standUp(kind, castOf(method, ike), name))
+      }
+    }
     for (let round = 0; round < rounds; round++) {
-      for (const one of standing) one.runs.push(await run(one, cast, seconds))
+      for (const one of standing) one.runs.push(await run(one, seconds))
     }
     return { method, contestants: standing.map(summary) }
   } finally {
@@ -108,6 +122,7 @@ const { values } = parseArgs({
     seconds: { type: 'string', default: '5' },
     rounds: { type: 'string', default: '3' },
     only: { type: 'string' },
+    ike: { type: 'string', multiple: true, default: [SUITE.ike] },
     output: { type: 'string' },
   },
 })
@@ -119,7 +134,7 @@ if (missing.length > 0) throw new Error(`missing: ${missing.join(', ')}`)
 const started = new Date().toISOString()
 const machine = describeMachine()
 const results: Awaited<ReturnType<typeof measure>>[] = []
-for (const method of METHODS) results.push(await measure(kinds, method, rounds, seconds))
+for (const method of METHODS) results.push(await measure(kinds, values.ike, method, rounds, seconds))
 
 const rows = results.flatMap(({ method, contestants }) =>
   contestants.map((c) => [
@@ -134,7 +149,7 @@ const head = ['', 'handshakes/s', 'CPU s per 1,000', 'load, cores', 'retransmits
 process.stdout.write(`${machine.cpu}, ${machine.cores} cores, Node ${machine.node}\n\n${table([head, ...rows])}\n\n`)
 for (const { method, contestants } of results) {
   const [ours, theirs] = contestants
-  if (ours === undefined || theirs === undefined) continue
+  if (kinds.length < 2 || values.ike.length > 1 || ours === undefined || theirs === undefined) continue
   const ratio = ours.perSecond.median / theirs.perSecond.median
   const cpuRatio = theirs.cpuPerThousand.median / ours.cpuPerThousand.median
   const verdict = ratio >= GOAL ? 'reached' : 'missed'

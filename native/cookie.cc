@@ -74,6 +74,8 @@ CookieVerdict answerWithCookie(const uint8_t secret[kCookieSecret], const uint8_
   const uint8_t flags = message[19];
   if ((flags & kResponseFlag) != 0 || load64(message + 8) != 0) return CookieVerdict::pass;
   if ((flags & kInitiatorFlag) == 0 || load32(message + 20) != 0 || load64(message) == 0) return CookieVerdict::drop;
+  // Nobody gets more octets sent to another's address than it sends itself (THREATS #11); no honest offer is as short.
+  if (length < kCookieReply) return CookieVerdict::drop;
   Offer offer;
   if (!walk(message, length, &offer)) return CookieVerdict::drop;
   if (offer.cookie) return CookieVerdict::pass;

@@ -1,5 +1,6 @@
 /** `tsvpn status` as text: the interface, then every peer with its SAs and tunnels, then what is wrong. Pure. */
 import type {
+  ChildSaStatus,
   DaemonStatus,
   IkeSaStatus,
   PeerState,
@@ -117,14 +118,18 @@ function renderTunnel(tunnel: TunnelStatus, told: string | null, style: Style): 
   const lines = [field('tunnel', `${tunnel.name} ${state(tunnel.state, style)}: ${selectors}`)]
   if (tunnel.state !== 'up' && tunnel.reason !== null && tunnel.reason !== told)
     lines.push(field('', `not up: ${tunnel.reason}`))
-  if (tunnel.sa !== null) {
-    const { suite, ageMs, inboundSpi, outboundSpi } = tunnel.sa
-    lines.push(field('', `${suite}, ${formatMs(ageMs)} old, SPI in ${inboundSpi}, out ${outboundSpi}`))
-  }
+  if (tunnel.sa !== null && tunnel.pairs.length === 0) lines.push(field('', childText(tunnel.sa)))
+  if (tunnel.sa !== null)
+    for (const { local, remote, sa } of tunnel.pairs)
+      lines.push(field('', `${shortList(local)} ↔ ${shortList(remote)}: ${sa === null ? 'not up' : childText(sa)}`))
   if (tunnel.sa !== null || tunnel.inbound.packets > 0 || tunnel.outbound.packets > 0) {
     lines.push(field('', `in ${traffic(tunnel.inbound)}; out ${traffic(tunnel.outbound)}`))
   }
   return lines
+}
+
+function childText({ suite, ageMs, inboundSpi, outboundSpi }: ChildSaStatus): string {
+  return `${suite}, ${formatMs(ageMs)} old, SPI in ${inboundSpi}, out ${outboundSpi}`
 }
 
 function traffic(t: TrafficStatus): string {

@@ -2,6 +2,7 @@
 import type * as z from 'zod'
 import type { LocalAuth, RemoteAuth } from '../ike/api.ts'
 import { DEFAULT_ESP_PROPOSALS, DEFAULT_IKE_PROPOSALS } from '../sa/proposal.ts'
+import { MAX_PAIRS, selectorPairs } from '../sa/selector-pairs.ts'
 import { parseSelector, type TrafficSelector } from '../sa/traffic-selector.ts'
 import { type Diagnostic, describeFound, type KeyPath } from './diagnostics.ts'
 import { STRONG_PPK_BITS, STRONG_PSK_BITS } from './psk.ts'
@@ -60,6 +61,7 @@ function buildPeer(name: string, raw: unknown, context: PeerContext): Configured
   if (localId === undefined && context.local !== undefined) {
     fault(context, ['local', 'id'], 'expected an identity for this host such as laptop, found nothing', { once: true })
   }
+  if (peer.splitTunnels === true) checkPairs(tunnels, path, context)
   if (auth === undefined || localId === undefined || tunnels.length === 0) return undefined
   return {
     name,
@@ -79,9 +81,19 @@ function buildPeer(name: string, raw: unknown, context: PeerContext): Configured
     mobike: peer.ike?.mobike ?? DEFAULTS.mobike,
     childless: peer.ike?.childless ?? DEFAULTS.childless,
     onDead: peer.ike?.onDead ?? DEFAULTS.onDead,
+    ...(peer.ike?.fragmentation === false && { fragmentation: false }),
     uniqueness: peer.uniqueness ?? DEFAULTS.uniqueness,
+    ...(peer.splitTunnels === true && { splitTunnels: true }),
     tunnels,
   }
+}
+
+/** Each pair is a Child SA, and peers bear only so many. */
+function checkPairs(tunnels: readonly ConfiguredTunnel[], path: KeyPath, context: PeerContext): void {
+  const pairs = tunnels.reduce((sum, t) => sum + selectorPairs(t.localSelectors, t.remoteSelectors).length, 0)
+  if (pairs <= MAX_PAIRS) return
+  const message = `expected tunnels with at most ${MAX_PAIRS} pairs of local and remote selectors, found ${pairs}`
+  fault(context, [...path, 'splitTunnels'], message)
 }
 
 /** Both sides prove themselves the same way: with the shared secret, or with pinned keys. */

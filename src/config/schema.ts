@@ -72,6 +72,7 @@ export const peerSchema = (context: SecretContext, allowWeak: boolean) =>
         .optional(),
       local: localSchema(context).optional(),
       allowWeak: l.leaf(trueOrFalse).optional(),
+      splitTunnels: l.leaf(trueOrFalse).optional(),
       uniqueness: l.leaf(l.word(['replace', 'keep', 'never'])).optional(),
       ike: z
         .strictObject(
@@ -84,7 +85,8 @@ export const peerSchema = (context: SecretContext, allowWeak: boolean) =>
             reauth: l.leaf(rekeyTime).optional(),
             mobike: l.leaf(trueOrFalse).optional(),
             childless: l.leaf(l.word(['allow', 'prefer', 'never'])).optional(),
-            onDead: l.leaf(l.word(['restart', 'clear'])).optional(),
+            onDead: l.leaf(l.word(['restart', 'clear', 'on-traffic'])).optional(),
+            fragmentation: l.leaf(trueOrFalse).optional(),
           },
           mapping,
         )
@@ -127,7 +129,7 @@ export const LATER: Readonly<Record<Section, readonly string[]>> = {
   listen: [],
   local: ['certificate', 'eap', 'chain'],
   peer: ['certificate', 'eap', 'requestAddress', 'assignFrom', 'dns'],
-  ike: ['fragmentation'],
+  ike: [],
   tunnel: ['dns', 'pools', 'mode'],
   esp: [],
   ppk: [],

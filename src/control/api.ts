@@ -37,6 +37,13 @@ export interface ChildSaStatus {
   readonly ageMs: number
 }
 
+export interface PairStatus {
+  readonly local: readonly string[]
+  readonly remote: readonly string[]
+  /** null when it is not up. */
+  readonly sa: ChildSaStatus | null
+}
+
 export interface TunnelStatus {
   readonly name: string
   readonly state: TunnelState
@@ -45,8 +52,10 @@ export interface TunnelStatus {
   /** As negotiated when up, else as configured: `10.1.0.0/16`, `10.0.0.1-10.0.0.9`, with `[tcp/443]` when restricted. */
   readonly local: readonly string[]
   readonly remote: readonly string[]
-  /** The Child SA in use; null when not up. */
+  /** The Child SA in use, the youngest of several; null when not up. */
   readonly sa: ChildSaStatus | null
+  /** What has a Child SA of its own, or is to have one; empty for a tunnel with one Child SA for everything. */
+  readonly pairs: readonly PairStatus[]
   readonly inbound: TrafficStatus
   readonly outbound: TrafficStatus
 }

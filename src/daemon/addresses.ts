@@ -139,17 +139,16 @@ export class Addresses {
     for (const entry of this.#entries.values()) if (entry.candidates.length === 0) this.#retryLater(entry)
   }
 
-  /** An attempt failed: next address, and a fresh answer for the name in the meantime. */
+  /**
+   * An attempt failed: the next one goes to the next address, whatever its family. It does not wait for the name server, which
+   * is asked meanwhile; its answer counts from the attempt after that, or at once when that address is not the name's any more.
+   */
   async attemptFailed(peer: string): Promise<void> {
     const entry = this.#entries.get(peer)
     if (entry === undefined || entry.candidates.length === 0) return
-    const before = entry.candidates[entry.next]
-    const following = entry.candidates[(entry.next + 1) % entry.candidates.length]
-    // While it fails the last known addresses stay: the name server may be behind the tunnel.
-    this.#accept(entry, await resolveHost(entry.host, this.#options.families), following?.address)
-    const remote = entry.candidates[entry.next]
-    if (!this.#isCurrent(entry) || remote === undefined || remote.address === before?.address) return
-    this.#onRemote(entry.peer, remote, false)
+    entry.next = (entry.next + 1) % entry.candidates.length
+    if (entry.candidates.length > 1) this.#tell(entry)
+    await this.#askAgain(entry)
   }
 
   /** After a suspend the network may be another one: every name is asked again, its back-off forgotten. */
@@ -183,18 +182,24 @@ export class Addresses {
     if (record !== undefined) record.resolved = entry.candidates.map((remote) => remote.address)
   }
 
-  /** The address in use stays as long as the name still has it. */
   async #refresh(entry: Entry): Promise<void> {
-    const before = entry.candidates[entry.next]
-    if (before === undefined) {
-      clearTimeout(entry.timer)
-      entry.failures = 0
-      return this.#retry(entry)
-    }
-    this.#accept(entry, await resolveHost(entry.host, this.#options.families), before.address)
+    if (entry.candidates.length > 0) return this.#askAgain(entry)
+    clearTimeout(entry.timer)
+    entry.failures = 0
+    return this.#retry(entry)
+  }
+
+  /** The address in use stays as long as the name still has it, or nobody answers: the name server may be behind the tunnel. */
+  async #askAgain(entry: Entry): Promise<void> {
+    const answer = await resolveHost(entry.host, this.#options.families)
+    const before = entry.candidates[entry.next]?.address
+    this.#accept(entry, answer, before)
+    if (entry.candidates[entry.next]?.address !== before) this.#tell(entry)
+  }
+
+  #tell(entry: Entry): void {
     const remote = entry.candidates[entry.next]
-    if (!this.#isCurrent(entry) || remote === undefined || remote.address === before.address) return
-    this.#onRemote(entry.peer, remote, false)
+    if (this.#isCurrent(entry) && remote !== undefined) this.#onRemote(entry.peer, remote, false)
   }
 
   #retryLater(entry: Entry): void {

@@ -5,23 +5,25 @@
 import type { ConfiguredPeer } from '../config/types.ts'
 import type { RekeyKind, SasAccepted } from '../control/api.ts'
 import { TsvpnError } from '../errors.ts'
-import type { IkeEndpointApi, IkeEvent, IkeSaSnapshot } from '../ike/api.ts'
+import type { Failure, IkeEndpointApi, IkeEvent, IkeSaSnapshot } from '../ike/api.ts'
 
 import { bootOffset, now } from '../io/clock.ts'
 import type { ShardEvent } from '../io/native.ts'
 import type { DatagramSink, UdpSockets } from '../io/udp.ts'
 import type { ChildSa, Path } from '../sa/child-sa.ts'
-import type { Datapath } from './datapath.ts'
+import { selectorTexts } from '../sa/selector-text.ts'
+import type { Datapath, PolicyOwner, TunnelSelectors } from './datapath.ts'
 import { Driver } from './driver.ts'
 import { admitPeer, installRoutes, type NetworkContext } from './network.ts'
 import { sendFromSomewhere } from './outgoing.ts'
 import { suiteOverhead } from './overhead.ts'
 import type { Peers } from './peers.ts'
 import { messageOf } from './reporter.ts'
-import { selectorTexts } from './status.ts'
 import { SuspendWatch } from './suspend.ts'
 import type { JobRunner } from './types.ts'
 import { Whereabouts } from './whereabouts.ts'
+
+const UNREACHABLE: readonly Failure['reason'][] = ['no-response', 'peer-dead']
 
 export interface ConnectionsOptions extends NetworkContext {
   readonly endpoint: IkeEndpointApi
@@ -90,6 +92,7 @@ export class Connections {
       host,
       families: sockets.families,
       reporter,
+      addresses,
       snapshot: () => this.snapshot(),
       onChange: (found) =>
         this.#driver.input('addresses', (endpoint, time) => endpoint.localAddressesChanged(found, time)),
@@ -111,7 +114,8 @@ export class Connections {
       const wasUp = before.some((old) => old.name === peer.name && isKeptUp(old))
       if (remote === undefined || wasUp || !isKeptUp(peer)) continue
       this.#initiate(peer, remote)
-      for (const { name, start } of peer.tunnels) if (start === 'up') this.#startTunnel(peer.name, name)
+      for (const { name, start } of peer.tunnels)
+        if (start === 'up') this.#startTunnel({ peer: peer.name, tunnel: name, pair: undefined })
     }
   }
 
@@ -143,7 +147,10 @@ export class Connections {
     const peers = this.#named(peer)
     const count = this.snapshot().filter((ike) => peers.includes(ike.peer ?? '')).length
     this.#driver.input('terminate', (endpoint, time) => {
-      for (const name of peers) endpoint.terminate(name, time)
+      for (const name of peers) {
+        this.#options.peers.terminated(name)
+        endpoint.terminate(name, time)
+      }
     })
     return { accepted: true, peers, count }
   }
@@ -193,13 +200,17 @@ export class Connections {
     this.#driver.input('initiate', (endpoint, time) => endpoint.initiate(peer.name, time))
   }
 
+  #mayTrafficStart({ peer, onTraffic }: TunnelSelectors): boolean {
+    return onTraffic === 'always' || (onTraffic === 'after-death' && this.#options.peers.get(peer)?.isResting === true)
+  }
+
   /** Until its address is known there is nobody to call: the next packet asks again. */
-  #startTunnel(peer: string, tunnel: string): void {
+  #startTunnel({ peer, tunnel, pair }: Pick<PolicyOwner, 'peer' | 'tunnel' | 'pair'>): void {
     const { addresses, peers } = this.#options
     const remote = addresses.remoteOf(peer)
     if (remote === undefined || this.#isClosing) return
     if (!this.snapshot().some((sa) => sa.peer === peer)) peers.connecting(peer, remote, now())
-    this.#driver.input('startTunnel', (endpoint, time) => endpoint.startTunnel(peer, tunnel, time))
+    this.#driver.input('startTunnel', (endpoint, time) => endpoint.startTunnel(peer, tunnel, time, pair))
   }
 
   #remoteFound(peer: ConfiguredPeer, remote: Path['remote'], isFirst: boolean): void {
@@ -247,8 +258,8 @@ export class Connections {
         return
       case 'ike-sa-closed':
         peers.handle(event, now())
-        // A peer that traffic starts is not tried again by itself, but next time perhaps elsewhere.
-        if (event.peer !== undefined && (event.retryAt !== undefined || event.failure.reason === 'no-response'))
+        // One that traffic starts is not tried again by itself, but next time perhaps elsewhere.
+        if (event.peer !== undefined && (event.retryAt !== undefined || UNREACHABLE.includes(event.failure.reason)))
           void addresses.attemptFailed(event.peer)
         if (this.snapshot().length === 0) this.#onQuiet()
         return
@@ -307,7 +318,7 @@ export class Connections {
       }
       case 'acquire': {
         const tunnel = datapath.tunnelOfPolicy(event.policy)
-        if (tunnel?.onTraffic === true) this.#startTunnel(tunnel.peer, tunnel.tunnel)
+        if (tunnel !== undefined && this.#mayTrafficStart(tunnel)) this.#startTunnel(tunnel)
         reporter.logger.log('debug', 'packet for a tunnel that is down', { peer: tunnel?.peer, tunnel: tunnel?.tunnel })
         return
       }

@@ -1,13 +1,14 @@
 /**
- * Child SAs into the datapath: SA database, policies and counters of the addon. Each configured tunnel has one policy from
- * start to end; while no Child SA serves it, its packets are dropped. A new Child SA is installed before the policy moves
+ * Child SAs into the datapath: SA database, policies and counters of the addon. Each configured tunnel has its policies
+ * from start to end (tunnel-policies.ts); while no Child SA serves it, its packets are dropped. A new Child SA is installed before the policy moves
  * to it, and the old one goes later: nothing is lost between.
  */
-import type { ConfiguredPeer } from '../config/types.ts'
 import type { IkeEvent } from '../ike/api.ts'
-import type { NativeAddon, NativePath, NativeSelector, SaCounters } from '../io/native.ts'
-import type { ChildSa, Path } from '../sa/child-sa.ts'
+import type { NativeAddon, SaCounters } from '../io/native.ts'
+import type { ChildSa } from '../sa/child-sa.ts'
 import type { TrafficSelector } from '../sa/traffic-selector.ts'
+import { pathToNative, selectorsToNative } from './to-native.ts'
+import { meet, type PartState, TunnelPolicies, type Way } from './tunnel-policies.ts'
 
 type SadbAddon = Pick<
   NativeAddon,
@@ -28,8 +29,16 @@ export interface TunnelSelectors {
   readonly tunnel: string
   readonly local: readonly TrafficSelector[]
   readonly remote: readonly TrafficSelector[]
-  /** Packets start it, and the first of them wait for it. */
-  readonly onTraffic?: boolean
+  /** Packets start it, whenever it is down or only when its peer has died; the first of them wait for it. */
+  readonly onTraffic?: 'always' | 'after-death'
+  /** The pairs of selectors that get a Child SA each; absent: one Child SA for all. */
+  readonly pairs?: readonly Way[]
+}
+
+/** What a policy is of. */
+export interface PolicyOwner extends TunnelSelectors {
+  /** Position in `pairs`. */
+  readonly pair: number | undefined
 }
 
 /** A Child SA without its keys. */
@@ -64,51 +73,25 @@ const add = (total: Totals, more: SaCounters | undefined): Totals =>
 /** Zero means that there was no packet yet. */
 const msOrNever = (counters: SaCounters | undefined): number | undefined => counters?.lastMs || undefined
 
-export const tunnelsOf = (peers: readonly ConfiguredPeer[]): TunnelSelectors[] =>
-  peers.flatMap((peer) =>
-    peer.tunnels.map(({ name, localSelectors: local, remoteSelectors: remote, start }) => {
-      return { peer: peer.name, tunnel: name, local, remote, onTraffic: start === 'on-traffic' }
-    }),
-  )
-
 const key = (peer: string, tunnel: string) => `${peer}\0${tunnel}`
 
 interface Slot {
-  readonly policy: number
+  policies: TunnelPolicies
   configured: TunnelSelectors
-  /** Gone from the configuration: its policy goes with its last Child SA. */
+  /** Gone from the configuration: its policies go with its last Child SA. */
   isRetired: boolean
-  /** The last one carries the traffic. */
+  /** Of several for the same packets the last one carries them. */
   installed: InstalledSa[]
   /** Of Child SAs that are gone. */
   pastIn: Totals
   pastOut: Totals
 }
 
-export const selectorsToNative = (selectors: readonly TrafficSelector[]): NativeSelector[] =>
-  selectors.map(({ family, startAddress, endAddress, ipProtocol, startPort, endPort }) => ({
-    family,
-    startAddress,
-    endAddress,
-    ipProtocol,
-    startPort,
-    endPort,
-  }))
-
-export function pathToNative(path: Path): NativePath {
-  const isAny = path.local.address === '0.0.0.0' || path.local.address === '::'
-  return {
-    family: path.remote.family,
-    localAddress: isAny ? '' : path.local.address,
-    remoteAddress: path.remote.address,
-    remotePort: path.remote.port,
-  }
-}
-
 export class Datapath {
   readonly #addon: SadbAddon
   readonly #slots = new Map<string, Slot>()
-  readonly #byPolicy = new Map<number, Slot>()
+  #lastPolicy = 0
+  readonly #byPolicy = new Map<number, PolicyOwner>()
   readonly #byChild = new Map<number, { slot: Slot; sa: InstalledSa }>()
 
   /** Sets a policy for every tunnel that drops, or holds what is to start it. */
@@ -117,32 +100,23 @@ export class Datapath {
     this.update(tunnels)
   }
 
-  /** A changed configuration. Child SAs stay until they are removed, under the policy of their tunnel. */
+  /** A changed configuration. Child SAs stay until they are removed, under the policies of their tunnel. */
   update(tunnels: readonly TunnelSelectors[]): void {
-    const names = new Set(tunnels.map(({ peer, tunnel }) => key(peer, tunnel)))
-    for (const [name, slot] of this.#slots) {
-      slot.isRetired = !names.has(name)
-      if (slot.isRetired) this.#applyPolicy(slot)
+    const wanted = new Map(tunnels.map((configured) => [key(configured.peer, configured.tunnel), configured]))
+    for (const [name, slot] of this.#slots) if (!wanted.has(name)) this.#retire(slot)
+    for (const [name, configured] of wanted) {
+      const slot = this.#slots.get(name)
+      if (slot !== undefined) this.#change(slot, configured)
+      else {
+        const policies = this.#policiesOf(configured)
+        this.#slots.set(name, { policies, configured, isRetired: false, installed: [], pastIn: NONE, pastOut: NONE })
+      }
     }
-    for (const configured of tunnels) {
-      const known = this.#slots.get(key(configured.peer, configured.tunnel))
-      const slot = known ?? this.#addSlot(configured)
-      slot.configured = configured
-      this.#applyPolicy(slot)
-    }
-  }
-
-  #addSlot(configured: TunnelSelectors): Slot {
-    const policy = this.#byPolicy.size + 1
-    const slot = { policy, configured, isRetired: false, installed: [], pastIn: NONE, pastOut: NONE }
-    this.#slots.set(key(configured.peer, configured.tunnel), slot)
-    this.#byPolicy.set(policy, slot)
-    return slot
   }
 
   /**
    * Installs and wipes the keys. @throws Error of the addon, with nothing half installed
-   * @returns true when the tunnel carried nothing before
+   * @returns true when nothing carried its packets before
    */
   install(sa: ChildSa, carries: 'now' | 'later' = 'now'): boolean {
     const slot = this.#slots.get(key(sa.peer, sa.tunnel))
@@ -180,12 +154,12 @@ export class Datapath {
         integ.fill(0)
       }
     }
-    const wasDown = slot.installed.length === 0
     const { id, peer, tunnel, inboundSpi, outboundSpi, localSelectors: local, remoteSelectors: remote } = sa
     const installed: InstalledSa = { id, peer, tunnel, inboundSpi, outboundSpi, local, remote }
+    const wasDown = !slot.installed.some((other) => meet(other, installed))
     slot.installed = carries === 'now' ? [...slot.installed, installed] : [installed, ...slot.installed]
     this.#byChild.set(id, { slot, sa: installed })
-    this.#applyPolicy(slot)
+    this.#apply(slot)
     return wasDown
   }
 
@@ -195,7 +169,7 @@ export class Datapath {
     if (entry === undefined) return
     const { slot, sa } = entry
     slot.installed = [...slot.installed.filter((other) => other !== sa), sa]
-    this.#applyPolicy(slot)
+    this.#apply(slot)
   }
 
   /** @returns what was removed and whether its tunnel is now down; undefined when there was none of that id */
@@ -205,7 +179,7 @@ export class Datapath {
     const { slot, sa } = entry
     this.#byChild.delete(id)
     slot.installed = slot.installed.filter((other) => other.id !== id)
-    this.#applyPolicy(slot)
+    this.#apply(slot)
     slot.pastIn = add(slot.pastIn, this.#addon.inboundCounters(sa.inboundSpi))
     slot.pastOut = add(slot.pastOut, this.#addon.outboundCounters(id))
     this.#addon.removeOutbound(id)
@@ -221,18 +195,22 @@ export class Datapath {
   /** Removes every SA and policy. */
   clear(): void {
     for (const id of [...this.#byChild.keys()]) this.remove(id)
-    for (const policy of this.#byPolicy.keys()) this.#addon.removePolicy(policy)
+    for (const { policies } of this.#slots.values()) policies.clear()
   }
 
-  /** The Child SA that carries a tunnel's traffic. */
+  /** The youngest Child SA that carries a tunnel's traffic. */
   current(peer: string, tunnel: string): InstalledSa | undefined {
     return this.#slots.get(key(peer, tunnel))?.installed.at(-1)
   }
 
+  /** The parts of a tunnel, and which Child SA serves each. */
+  parts(peer: string, tunnel: string): readonly PartState[] {
+    return this.#slots.get(key(peer, tunnel))?.policies.states ?? []
+  }
+
   /** Tunnel of a policy, for `acquire`. */
-  tunnelOfPolicy(policy: number): TunnelSelectors | undefined {
-    const slot = this.#byPolicy.get(policy)
-    return slot?.isRetired ? undefined : slot?.configured
+  tunnelOfPolicy(policy: number): PolicyOwner | undefined {
+    return this.#byPolicy.get(policy)
   }
 
   /** @returns undefined when that Child SA is not installed */
@@ -272,18 +250,34 @@ export class Datapath {
     return { inbound, outbound }
   }
 
-  #applyPolicy(slot: Slot): void {
-    const sa = slot.installed.at(-1)
-    if (slot.isRetired && sa === undefined) {
-      this.#addon.removePolicy(slot.policy)
-      return
-    }
-    this.#addon.setPolicy({
-      id: slot.policy,
-      local: selectorsToNative(sa?.local ?? slot.configured.local),
-      remote: selectorsToNative(sa?.remote ?? slot.configured.remote),
-      outbound: sa?.id ?? null,
-      hold: slot.configured.onTraffic === true,
-    })
+  /** The new policies first, as with a new Child SA: nothing is uncovered between. */
+  #change(slot: Slot, configured: TunnelSelectors): void {
+    if (!slot.isRetired && JSON.stringify(slot.configured) === JSON.stringify(configured)) return
+    const before = slot.policies
+    slot.policies = this.#policiesOf(configured)
+    slot.configured = configured
+    slot.isRetired = false
+    this.#apply(slot)
+    for (const id of before.ids) this.#byPolicy.delete(id)
+    before.clear()
+  }
+
+  #retire(slot: Slot): void {
+    slot.isRetired = true
+    for (const id of slot.policies.ids) this.#byPolicy.delete(id)
+    this.#apply(slot)
+  }
+
+  #policiesOf(configured: TunnelSelectors): TunnelPolicies {
+    const { pairs, onTraffic } = configured
+    const newId = (): number => ++this.#lastPolicy
+    const policies = new TunnelPolicies(this.#addon, pairs ?? [configured], onTraffic !== undefined, newId)
+    for (const [index, id] of policies.ids.entries()) this.#byPolicy.set(id, { ...configured, pair: pairs && index })
+    return policies
+  }
+
+  #apply({ policies, installed, isRetired }: Slot): void {
+    if (isRetired && installed.length === 0) policies.clear()
+    else policies.apply(installed)
   }
 }

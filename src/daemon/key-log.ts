@@ -1,7 +1,9 @@
 /**
  * Key-log lines as Wireshark reads them. One file holds both of its tables: lines that begin with a double quote belong
  * into `esp_sa`, those that begin with a hex digit into `ikev2_decryption_table`, `#` begins a comment in both. With tshark:
- * `-o "uat:esp_sa:$line"` and `-o "uat:ikev2_decryption_table:$line"`. These lines are keys: whoever has them reads the tunnel.
+ * `-o "uat:esp_sa:$line"` and `-o "uat:ikev2_decryption_table:$line"`. An IKE SA with additional
+ * key exchanges has a line per step, of which Wireshark uses the last: IKE_INTERMEDIATE stays closed to it, IKE_AUTH and all
+ * later messages open. These lines are keys: whoever has them reads the tunnel.
  */
 import type { KeyLog } from '../ike/api.ts'
 import type { ChildSa } from '../sa/child-sa.ts'

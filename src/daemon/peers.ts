@@ -19,6 +19,8 @@ export interface PeerRecord {
   isConnecting: boolean
   /** When the endpoint tries again by itself, or the name is asked for again. */
   retryAt: Instant | undefined
+  /** It died with `onDead: on-traffic`: a packet starts it again. */
+  isResting: boolean
   /** Why it is down. */
   reason: string | undefined
   lastError: string | undefined
@@ -31,6 +33,8 @@ export interface PeerRecord {
 const QUIET_ENDS: readonly Failure['reason'][] = ['replaced', 'local-delete']
 
 export const WAITS_FOR_TRAFFIC = 'waits for traffic (start: on-traffic)'
+
+const RESTS = 'waits for traffic (onDead: on-traffic)'
 
 export const formatEndpoint = (remote: Path['remote']): string =>
   remote.family === 6 ? `[${remote.address}]:${remote.port}` : `${remote.address}:${remote.port}`
@@ -126,6 +130,7 @@ export class Peers {
       case 'ike-sa-established': {
         const record = this.#records.get(event.peer)
         record?.established.add(event.ikeSaId)
+        if (record !== undefined) record.isResting = false
         // Whoever called: an attempt of ours that waited did not begin before its time.
         if (record?.retryAt !== undefined) record.attemptStartedAt = Math.min(record.retryAt, now)
         if (record !== undefined) record.retryAt = undefined
@@ -162,12 +167,20 @@ export class Peers {
     }
   }
 
+  /** The user wants it down. */
+  terminated(name: string): void {
+    const record = this.#records.get(name)
+    if (record === undefined) return
+    if (record.isResting) record.reason = record.lastError
+    record.isResting = false
+  }
+
   /** @param isUp any of its tunnels carries traffic */
   stateOf(record: PeerRecord, isUp: boolean, now: Instant): PeerState {
     if (isUp || record.established.size > 0) return 'up'
     if (record.retryAt !== undefined) return record.retryAt <= now ? 'connecting' : 'waiting'
     if (record.isConnecting) return 'connecting'
-    if (waitingReason(record.configured) !== undefined) return 'waiting'
+    if (record.isResting || waitingReason(record.configured) !== undefined) return 'waiting'
     if (record.lastError !== undefined) return 'failed'
     return record.reason === undefined ? 'down' : 'waiting'
   }
@@ -192,6 +205,14 @@ export class Peers {
       if (record.established.size === 0) record.isConnecting = false
       return
     }
+    const { onDead } = record.configured
+    if (
+      reason === 'peer-dead' &&
+      onDead === 'on-traffic' &&
+      event.retryAt === undefined &&
+      record.established.size === 0
+    )
+      record.isResting = true
     // `peer-down` has said it already, unless there is more to say: when it is tried again.
     const isTold = toldDown && event.retryAt === undefined
     this.#fail(record, null, reason, text, event.retryAt, now, isTold)
@@ -226,7 +247,7 @@ export class Peers {
     else if (record.established.size === 0) {
       record.isConnecting = retryAt !== undefined
       record.retryAt = retryAt
-      record.reason = waitingReason(record.configured) ?? text
+      record.reason = waitingReason(record.configured) ?? (record.isResting ? `${text}; ${RESTS}` : text)
     }
     if (isTold) return
     const retryInMs = retryAt === undefined ? null : Math.max(0, Math.round(retryAt - now))
@@ -242,6 +263,7 @@ function newRecord(configured: ConfiguredPeer): PeerRecord {
     attemptStartedAt: 0,
     isConnecting: false,
     retryAt: undefined,
+    isResting: false,
     reason: waitingReason(configured),
     lastError: undefined,
     established: new Set(),

@@ -68,8 +68,10 @@ const PEER_KEYS: readonly Key<ConfiguredPeer>[] = [
   { key: 'ike.rekey', of: ({ rekeyMs }) => duration(rekeyMs), effect: AT_ONCE },
   { key: 'ike.reauth', of: ({ reauthMs }) => duration(reauthMs), effect: AT_ONCE },
   { key: 'ike.mobike', of: ({ mobike = true }) => String(mobike), effect: NEXT_CONNECTION },
+  { key: 'ike.fragmentation', of: ({ fragmentation = true }) => String(fragmentation), effect: NEXT_CONNECTION },
   { key: 'ike.childless', of: ({ childless = 'allow' }) => childless, effect: NEXT_CONNECTION },
   { key: 'ike.onDead', of: ({ onDead = '' }) => onDead, effect: AT_ONCE },
+  { key: 'splitTunnels', of: ({ splitTunnels = false }) => String(splitTunnels), effect: NEXT_CONNECTION },
   { key: 'uniqueness', of: ({ uniqueness = '' }) => uniqueness, effect: AT_ONCE },
 ]
 

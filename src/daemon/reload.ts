@@ -10,12 +10,13 @@ import { TsvpnError } from '../errors.ts'
 import { now } from '../io/clock.ts'
 import type { Lookup } from './addresses.ts'
 import type { Connections } from './connections.ts'
-import { type Datapath, tunnelsOf } from './datapath.ts'
+import type { Datapath } from './datapath.ts'
 import { admitPeer, installRoutes, mtuDemands, type NetworkContext } from './network.ts'
 import { preferredOverhead } from './overhead.ts'
 import type { Peers } from './peers.ts'
 import { planReload } from './reload-plan.ts'
 import { elapsed } from './reporter.ts'
+import { tunnelSelectors } from './tunnels.ts'
 
 export interface ReloadContext extends NetworkContext {
   readonly peers: Peers
@@ -136,7 +137,7 @@ export class Reloads {
     this.#context.adopt(next)
     peers.update(next.peers)
     addresses.adopt(lookup)
-    datapath.update(tunnelsOf(next.peers))
+    datapath.update(tunnelSelectors(next.peers))
     if (!host.areRoutesInstalled && addresses.unresolved.length === 0) await installRoutes(this.#context)
     else await Promise.all(addresses.all.map((address) => admitPeer(this.#context, address)))
     connections.update(before.peers)

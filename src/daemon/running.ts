@@ -19,7 +19,7 @@ import { systemRng } from '../io/rng.ts'
 import type { UdpSockets } from '../io/udp.ts'
 import { Addresses } from './addresses.ts'
 import { Connections } from './connections.ts'
-import { Datapath, tunnelsOf } from './datapath.ts'
+import { Datapath } from './datapath.ts'
 import { guardExit } from './exit-guard.ts'
 import { Host, requireNetAdmin } from './host.ts'
 import { createKeyLog } from './key-log.ts'
@@ -29,6 +29,7 @@ import { defaultPlatform } from './platform.ts'
 import { Reloads } from './reload.ts'
 import { elapsed, messageOf, Reporter } from './reporter.ts'
 import { dropStatus, peerStatuses } from './status.ts'
+import { tunnelSelectors } from './tunnels.ts'
 import type { Daemon, DaemonOptions, JobRunner, Platform, StopReason } from './types.ts'
 import { VERSION } from './version.ts'
 
@@ -255,7 +256,7 @@ export class RunningDaemon implements Daemon {
     const bound = sockets.sockets.filter((socket) => socket.purpose !== 'esp')
     reporter.step('sockets', bound.map(({ address, port }) => `${address} ${port}`).join(', '), beganSockets)
 
-    const datapath = new Datapath(addon, tunnelsOf(this.#config.peers))
+    const datapath = new Datapath(addon, tunnelSelectors(this.#config.peers))
     this.#parts.datapath = datapath
     return { host, sockets, datapath }
   }

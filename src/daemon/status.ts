@@ -1,5 +1,5 @@
 /** Builds `DaemonStatus` out of what the parts know. Reads counters; changes nothing. */
-import type { ConfiguredPeer } from '../config/types.ts'
+import type { ConfiguredPeer, ConfiguredTunnel } from '../config/types.ts'
 import type {
   DaemonStatus,
   EndpointAddress,
@@ -13,10 +13,10 @@ import type { ChildSaSnapshot, IkeSaSnapshot } from '../ike/api.ts'
 import { escapeControls } from '../io/logger.ts'
 import type { NativeAddon } from '../io/native.ts'
 import type { SocketAddress } from '../sa/child-sa.ts'
-import { formatSelector } from '../sa/selector-text.ts'
-import type { TrafficSelector } from '../sa/traffic-selector.ts'
-import type { Datapath, Totals } from './datapath.ts'
+import { selectorTexts } from '../sa/selector-text.ts'
+import type { Datapath, InstalledSa, Totals } from './datapath.ts'
 import { type PeerRecord, type Peers, WAITS_FOR_TRAFFIC } from './peers.ts'
+import type { PartState } from './tunnel-policies.ts'
 
 export interface StatusSources {
   readonly peers: Peers
@@ -26,8 +26,6 @@ export interface StatusSources {
   /** CLOCK_BOOTTIME minus `now`. */
   readonly bootOffset: number | undefined
 }
-
-export const selectorTexts = (selectors: readonly TrafficSelector[]): string[] => selectors.map(formatSelector)
 
 const spi32 = (spi: number) => spi.toString(16).padStart(8, '0')
 const age = (now: Instant, since: Instant) => Math.max(0, Math.round(now - since))
@@ -83,7 +81,7 @@ function tunnelStatus(
   const peer = record.configured.name
   const configured = record.configured.tunnels.find((tunnel) => tunnel.name === name)
   const sa = datapath.current(peer, name)
-  const child = sa === undefined ? undefined : children.get(sa.id)
+  const parts = datapath.parts(peer, name)
   const totals = datapath.totals(peer, name)
   const nowBootMs = bootOffset === undefined ? undefined : now + bootOffset
   const peerState = peers.stateOf(record, sa !== undefined, now)
@@ -98,20 +96,45 @@ function tunnelStatus(
     name,
     state: sa !== undefined ? 'up' : downState,
     reason: sa !== undefined ? null : (downReason ?? null),
-    local: selectorTexts(sa?.local ?? configured?.localSelectors ?? []),
-    remote: selectorTexts(sa?.remote ?? configured?.remoteSelectors ?? []),
-    sa:
-      sa === undefined
-        ? null
-        : {
-            id: sa.id,
-            inboundSpi: spi32(sa.inboundSpi),
-            outboundSpi: spi32(sa.outboundSpi),
-            suite: child?.suite ?? '',
-            ageMs: child === undefined ? 0 : age(now, child.installedAt),
-          },
+    ...negotiated(sa === undefined ? [] : parts, configured),
+    sa: sa === undefined ? null : childStatus(sa, children, now),
+    pairs:
+      parts.length < 2
+        ? []
+        : parts.map(({ local, remote, carrier }) => {
+            const carrying = carrier && datapath.child(carrier.id)
+            const texts = { local: selectorTexts(local), remote: selectorTexts(remote) }
+            return { ...texts, sa: carrying === undefined ? null : childStatus(carrying, children, now) }
+          }),
     inbound: traffic(totals.inbound, nowBootMs),
     outbound: traffic(totals.outbound, nowBootMs),
+  }
+}
+
+/** Of all that is up, else as configured. */
+function negotiated(
+  parts: readonly PartState[],
+  configured: ConfiguredTunnel | undefined,
+): Pick<TunnelStatus, 'local' | 'remote'> {
+  const up = parts.filter(({ carrier }) => carrier !== undefined)
+  const texts = (side: 'local' | 'remote') => [...new Set(up.flatMap((part) => selectorTexts(part[side])))]
+  if (up.length > 0) return { local: texts('local'), remote: texts('remote') }
+  const { localSelectors = [], remoteSelectors = [] } = configured ?? {}
+  return { local: selectorTexts(localSelectors), remote: selectorTexts(remoteSelectors) }
+}
+
+function childStatus(
+  sa: InstalledSa,
+  children: ReadonlyMap<number, ChildSaSnapshot>,
+  now: Instant,
+): NonNullable<TunnelStatus['sa']> {
+  const child = children.get(sa.id)
+  return {
+    id: sa.id,
+    inboundSpi: spi32(sa.inboundSpi),
+    outboundSpi: spi32(sa.outboundSpi),
+    suite: child?.suite ?? '',
+    ageMs: child === undefined ? 0 : age(now, child.installedAt),
   }
 }
 

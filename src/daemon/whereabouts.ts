@@ -4,6 +4,7 @@ import type { HostAddresses, IkeSaSnapshot } from '../ike/api.ts'
 import type { OuterPath } from '../io/mtu.ts'
 import { NetworkWatch } from '../io/network-watch.ts'
 import { familyOf, insideAny, ownAddresses } from '../io/prefix.ts'
+import type { Addresses } from './addresses.ts'
 import type { Host } from './host.ts'
 import { routeRequests } from './host.ts'
 import { messageOf, type Reporter } from './reporter.ts'
@@ -14,6 +15,8 @@ export interface WhereaboutsOptions {
   /** Families that we have sockets for. */
   readonly families: readonly (4 | 6)[]
   readonly reporter: Reporter
+  /** Where the configuration puts the peers. */
+  readonly addresses: Pick<Addresses, 'all'>
   snapshot(): readonly IkeSaSnapshot[]
   onChange(addresses: HostAddresses): void
 }
@@ -60,8 +63,9 @@ export class Whereabouts {
   }
 
   async #ask(): Promise<HostAddresses> {
-    const { config, host, families, snapshot } = this.#options
-    const remotes = new Set(snapshot().flatMap((sa) => sa.remotes.map(({ address }) => address)))
+    const { config, host, families, addresses, snapshot } = this.#options
+    const inUse = snapshot().flatMap((sa) => sa.remotes.map(({ address }) => address))
+    const remotes = new Set([...addresses.all, ...inUse])
     const paths = await host.paths([...remotes])
     return hostAddresses(config(), families, ownAddresses(host.tun.name), paths)
   }

@@ -3,25 +3,31 @@ import type { Instant } from '../env.ts'
 import { REKEY_RETRY_MS, USAGE_INTERVAL_MS } from './constants.ts'
 import type { Core } from './core.ts'
 import type { IkeSa, LiveChild } from './ike-sa.ts'
+import type { Lifetime } from './lifetime.ts'
 import { schedule } from './tasks.ts'
 
 /** What the owner of the timer has to do itself. */
-export type LifetimeVerdict = 'ok' | 'expired' | 'reauthenticate'
+export type LifetimeVerdict = 'ok' | 'expired' | 'untrusted' | 'reauthenticate'
 
 export function armLifetime(core: Core, sa: IkeSa, now: Instant): void {
   if (sa.state.name !== 'established') return
   const children = [...sa.state.children.values()]
   const watched = children.some(hasVolumeLimit) ? now + USAGE_INTERVAL_MS : Number.POSITIVE_INFINITY
-  const limits = [sa.lifetime, ...children.filter(isRunning).map((child) => child.lifetime)]
+  const limits = [sa.lifetime, sa.trust, ...children.map(limitsOf)]
   const ends = limits.flatMap(({ softAt, hardAt }) => (softAt > now ? [softAt, hardAt] : [hardAt]))
-  const next = Math.min(watched, sa.reauthenticateAt, sa.endsAt, ...ends)
+  const next = Math.min(watched, sa.reauthenticateAt, ...ends)
   if (Number.isFinite(next)) core.timers.set(sa.id, 'lifetime', Math.max(next, now))
   else core.timers.stop(sa.id, 'lifetime')
 }
 
 export function checkLifetimes(core: Core, sa: IkeSa, now: Instant): LifetimeVerdict {
   if (sa.state.name !== 'established') return 'ok'
-  if (Math.min(sa.lifetime.hardAt, sa.endsAt) <= now) return 'expired'
+  if (sa.lifetime.hardAt <= now) return 'expired'
+  if (sa.trust.hardAt <= now) return 'untrusted'
+  if (sa.trust.softAt <= now) {
+    sa.trust = { ...sa.trust, softAt: Number.POSITIVE_INFINITY }
+    schedule(core, sa, { kind: 'auth-lifetime' }, now)
+  }
   for (const child of sa.state.children.values()) checkChild(core, sa, child, now)
   if (sa.lifetime.softAt <= now && sa.successor === undefined && sa.heirOf === undefined) {
     sa.lifetime = { ...sa.lifetime, softAt: now + REKEY_RETRY_MS }
@@ -42,11 +48,17 @@ export function rekeySoon(core: Core, sa: IkeSa, child: LiveChild, now: Instant)
 }
 
 function checkChild(core: Core, sa: IkeSa, child: LiveChild, now: Instant): void {
-  if (!isRunning(child)) return
   if (child.lifetime.hardAt <= now) {
     child.lifetime = { softAt: Number.POSITIVE_INFINITY, hardAt: now + REKEY_RETRY_MS }
     schedule(core, sa, { kind: 'delete-child', childId: child.sa.id }, now)
-  } else if (child.lifetime.softAt <= now || isUsedUp(core, child, now)) rekeySoon(core, sa, child, now)
+  } else if (isRunning(child) && (child.lifetime.softAt <= now || isUsedUp(core, child, now))) {
+    rekeySoon(core, sa, child, now)
+  }
+}
+
+/** One that was replaced needs no rekeying, but ends at its time though the peer forgets to delete it. */
+function limitsOf(child: LiveChild): Lifetime {
+  return isRunning(child) ? child.lifetime : { ...child.lifetime, softAt: Number.POSITIVE_INFINITY }
 }
 
 const isRunning = (child: LiveChild): boolean => child.phase === 'live' || child.phase === 'rekeying'

@@ -68,10 +68,14 @@ export interface PeerConfig {
   readonly reauthMs?: number
   /**
    * A dead peer that is meant to be up: `restart` (default) connects anew for ever, `clear` lets it rest until it calls or
-   * somebody asks for it. Its SAs are removed either way.
+   * somebody asks for it, `on-traffic` until it calls or `startTunnel` does. Its SAs are removed in any case.
    */
-  readonly onDead?: 'restart' | 'clear'
+  readonly onDead?: 'restart' | 'clear' | 'on-traffic'
+  /** Large messages may go and come in fragments (RFC 7383); absent: yes. */
+  readonly fragmentation?: boolean
   readonly tunnels: readonly TunnelConfig[]
+  /** The peer takes one pair of selectors per Child SA: each pair of a tunnel becomes a Child SA. Absent: no. */
+  readonly splitTunnels?: boolean
   /** MOBIKE (RFC 4555), when the peer does it, too: connections live on at another address. Default true. */
   readonly mobike?: boolean
   /**
@@ -264,8 +268,9 @@ export interface IkeEndpointApi {
   /**
    * Traffic waits for a tunnel that is down. Connects the peer when it has no IKE SA, once: an attempt that fails is not
    * repeated, the next packet calls again.
+   * @param pair of a split tunnel: only that one, by its position in `selectorPairs` (sa/selector-pairs.ts)
    */
-  startTunnel(peer: string, tunnel: string, now: Instant): void
+  startTunnel(peer: string, tunnel: string, now: Instant, pair?: number): void
   /** A name was resolved again. @param others its further addresses, for when the first gives no answer */
   setPeerRemote(peer: string, remote: Path['remote'], now: Instant, others?: readonly Path['remote'][]): void
   /**

@@ -4,31 +4,34 @@ import type { PeerConfig } from './api.ts'
 import type { Core } from './core.ts'
 import { childrenOf, makeMissingTunnels } from './exchanges/children.ts'
 import { beginInit } from './exchanges/init-initiator.ts'
-import { IkeSa } from './ike-sa.ts'
+import { IkeSa, type Wish } from './ike-sa.ts'
 import type { SaTable } from './sa-table.ts'
 
 /**
  * Nothing happens while there is one on its way. On one that is there and has no tunnel, for it began childless, those are
  * made that are to be up.
- * @param tunnels that it is for, besides those that are to be up
+ * @param calledFor what it is for, besides the tunnels that are to be up
  */
 export function connect(
   core: Core,
   sas: SaTable,
   peer: PeerConfig,
   now: Instant,
-  tunnels: readonly string[] = [],
+  calledFor: readonly Wish[] = [],
 ): void {
   const present = sas.ofPeer(peer.name).filter((sa) => sa.state.name !== 'closing')
   const established = present.findLast(({ state, successor }) => state.name === 'established' && !successor)
   if (established !== undefined) makeMissingTunnels(core, established, now, 0)
-  if (present.length === 0) call(core, sas, peer, now, { calledFor: tunnels, supersedes: undefined })
+  if (present.length === 0) call(core, sas, peer, now, { calledFor, supersedes: undefined })
 }
 
-/** Make before break: the other one goes when this one carries its tunnels. */
+/**
+ * Make before break: the other one goes when this one carries its tunnels.
+ * @param peer as it is known now: its address may be another one than that of `old`
+ */
 export function reauthenticate(core: Core, sas: SaTable, old: IkeSa, peer: PeerConfig, now: Instant): void {
   if (sas.ofPeer(peer.name).some(({ supersedes }) => supersedes === old.id)) return
-  const calledFor = [...childrenOf(old).values()].map((child) => child.sa.tunnel)
+  const calledFor = [...childrenOf(old).values()].map(({ sa, config }) => ({ tunnel: sa.tunnel, pair: config.pair }))
   call(core, sas, peer, now, { calledFor, supersedes: old.id })
 }
 

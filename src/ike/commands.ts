@@ -2,8 +2,9 @@
 import type { Instant } from '../env.ts'
 import { rekeySoon } from './ageing.ts'
 import type { Core } from './core.ts'
-import { childrenOf, isServed } from './exchanges/children.ts'
-import type { IkeSa, LiveChild } from './ike-sa.ts'
+import { askFor, childrenOf, isServed } from './exchanges/children.ts'
+import type { IkeSa, LiveChild, Wish } from './ike-sa.ts'
+import { portionsNamed } from './portions.ts'
 import { schedule } from './tasks.ts'
 
 export function rekeyChild(core: Core, sas: readonly IkeSa[], childId: number, now: Instant): boolean {
@@ -25,10 +26,11 @@ export function rekeyIke(core: Core, sa: IkeSa | undefined, now: Instant): boole
 }
 
 /** @returns false when no IKE SA with the peer is established: one has to be made first */
-export function startTunnel(core: Core, sas: readonly IkeSa[], tunnel: string, now: Instant): boolean {
+export function startTunnel(core: Core, sas: readonly IkeSa[], wish: Wish, now: Instant): boolean {
   const sa = sas.findLast(({ state, successor }) => state.name === 'established' && successor === undefined)
-  if (sa === undefined) return false
-  if (!sas.some((any) => isServed(any, tunnel))) schedule(core, sa, { kind: 'create-child', tunnel }, now)
+  if (sa?.peer === undefined) return false
+  for (const portion of portionsNamed(sa, sa.peer, wish))
+    if (!sas.some((any) => isServed(any, portion))) askFor(core, sa, portion, now)
   return true
 }
 

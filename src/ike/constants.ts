@@ -68,6 +68,14 @@ export const REKEY_JITTER = 0.1
 export const HARD_LIFETIME_FACTOR = 1.1
 /** A rekeying that was put off or failed is tried again after this long. */
 export const REKEY_RETRY_MS = 10_000
+/** Told a lifetime (RFC 4478), we authenticate anew this long before its end, or at its half when it is short … */
+export const REAUTH_MARGIN_MS = 30_000
+/** … and never sooner than after this. */
+export const REAUTH_LEAST_MS = 5_000
+/** Beside an IKE SA that carries the same, a new one waits for the peer to show that it has it; no longer than this. */
+export const HANDOVER_MS = 2_000
+/** A Delete, and the answer to one, wait this long after traffic has moved elsewhere: packets of before come first. */
+export const FAREWELL_MS = 100
 /** After TEMPORARY_FAILURE: at least this long, at most twice; at random, so that two that block each other part. */
 export const TEMPORARY_FAILURE_MS = 500
 /** A task that may not begin yet is looked at again. */
@@ -87,9 +95,9 @@ export const LINGER_MS = 5_000
 export const TAKE_OVER_MS = 1_000
 /** Volume limits of Child SAs are looked at this often; where there are none, never. */
 export const USAGE_INTERVAL_MS = 1_000
-/** Of two SAs made at once the peer deletes its own; if that Delete is lost, this ends it. */
+/** Of two SAs made at once the peer deletes its own, IKE SA or Child SA; if that Delete is lost, this ends it. */
 export const REDUNDANT_LIFE_MS = 30_000
-/** A peer that has not spoken since our answer has it after this long, or is gone. */
+/** A peer that has neither spoken nor asked again since our answer has it after this long, or is gone. */
 export const CONFIRMED_AFTER_MS = 30_000
 /** Child SAs of one IKE SA, and requests for more within a minute (THREATS §2). */
 export const CHILDREN_PER_SA = 64

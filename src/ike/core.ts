@@ -3,6 +3,7 @@ import type { Env, Instant } from '../env.ts'
 import type { Path, SocketAddress } from '../sa/child-sa.ts'
 import type { Datagram, EndpointOptions, Failure, Identity, IkeEvent, PeerConfig } from './api.ts'
 import type { AuthBudget } from './auth-budget.ts'
+import type { AgreedChild } from './exchanges/child.ts'
 import type { IkeSa } from './ike-sa.ts'
 import type { Jobs } from './jobs.ts'
 import type { Roaming } from './roaming.ts'
@@ -43,6 +44,10 @@ export interface Core {
   settledLate(sa: IkeSa, now: Instant): void
   /** Why this authenticated peer may not have a further SA, by its `uniqueness`; undefined when it may. */
   refusesAnother(sa: IkeSa, peer: PeerConfig, now: Instant): Failure | undefined
+  /** Whether another IKE SA with this peer, from the same socket, carries what this one is about to. */
+  isCarried(sa: IkeSa, peer: PeerConfig, child: AgreedChild): boolean
+  /** The peer deletes this IKE SA: traffic moves to others with it that have the like of its Child SAs. @returns whether any has */
+  bequeath(sa: IkeSa, peer: PeerConfig, now: Instant): boolean
   /** INITIAL_CONTACT from an authenticated peer: it knows of no other SA with us (V2-015, uniqueness.ts). */
   initialContact(sa: IkeSa, peer: PeerConfig, now: Instant): void
   /** A rekeyed IKE SA is found by its new SPI from now on. */

@@ -2,8 +2,8 @@
 import type { Instant } from '../env.ts'
 import type { SuiteProposal } from '../sa/proposal.ts'
 import type { Payload } from '../wire/ike-types.ts'
-import type { TunnelConfig } from './api.ts'
 import type { IkeSa } from './ike-sa.ts'
+import type { Portion } from './portions.ts'
 
 interface Common {
   readonly nonceI: Uint8Array
@@ -24,7 +24,7 @@ interface Common {
 
 export interface ChildCreation extends Common {
   readonly kind: 'child'
-  readonly tunnel: TunnelConfig
+  readonly tunnel: Portion
   readonly inboundSpi: number
   /** Id of the Child SA that this one replaces; undefined for a further one. */
   readonly rekeys: number | undefined

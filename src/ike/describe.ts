@@ -134,6 +134,10 @@ export const failures = {
     reason: 'peer-dead',
     text: `IKE SA with peer ${peer.name} reached the end of its lifetime without being rekeyed`,
   }),
+  notAuthenticatedAnew: (peer: PeerConfig): Failure => ({
+    reason: 'authentication-failed',
+    text: `peer ${peer.name} did not authenticate anew before the time of ike.reauth was over`,
+  }),
   localDelete: (peer: PeerConfig): Failure => ({
     reason: 'local-delete',
     text: `connection with peer ${peer.name} closed`,

@@ -6,7 +6,7 @@ import type { Core } from './core.ts'
 import { failures } from './describe.ts'
 import { childrenOf, onLinger } from './exchanges/children.ts'
 import { forgetFollowUp } from './exchanges/follow-up-responder.ts'
-import { beginDelete, checkLiveness } from './exchanges/informational.ts'
+import { beginDelete, checkLiveness, sendFarewell } from './exchanges/informational.ts'
 import { handOver } from './exchanges/rekey-ike.ts'
 import { runTasks } from './exchanges/run-tasks.ts'
 import type { IkeSa } from './ike-sa.ts'
@@ -46,8 +46,9 @@ export function onTimer(core: Core, sa: IkeSa, name: TimerName, now: Instant): v
 function onLifetime(core: Core, sa: IkeSa, now: Instant): void {
   const verdict = checkLifetimes(core, sa, now)
   if (verdict === 'reauthenticate') core.reauthenticate(sa, now)
-  if (verdict !== 'expired' || sa.peer === undefined) return
-  beginDelete(core, sa, failures.lifetimeOver(sa.peer), now)
+  if (sa.peer === undefined) return
+  if (verdict === 'expired') beginDelete(core, sa, failures.lifetimeOver(sa.peer), now)
+  if (verdict === 'untrusted') beginDelete(core, sa, failures.notAuthenticatedAnew(sa.peer), now)
 }
 
 function giveUp(core: Core, sa: IkeSa, now: Instant): void {
@@ -89,10 +90,12 @@ function provesLife(core: Core, sa: IkeSa, now: Instant): boolean {
   return lastSign(core, sa) > sentAt
 }
 
-/** We waited long enough: for the answer to our Delete, for the peer's of a redundant IKE SA, for a better answer than an error. */
+/** We waited long enough: before our answer to a Delete, for the answer to our Delete, for the peer's of a redundant IKE SA, for a better answer than an error. */
 function onCloseGrace(core: Core, sa: IkeSa, now: Instant): void {
   const { state } = sa
-  if (state.name === 'closing') core.close(sa, state.failure, now)
+  if (sa.farewell !== undefined) sendFarewell(core, sa, sa.farewell, now)
+  else if (state.name === 'closing') core.close(sa, state.failure, now)
+  else if (state.name === 'established' && sa.isRetiring) beginDelete(core, sa, failures.replaced(state.peer), now)
   else if (state.name === 'established' && !sa.hasChildren) core.close(sa, failures.rekeyed(state.peer), now)
   else if (state.name === 'init-sent' && state.hint !== undefined) core.close(sa, state.hint, now)
 }

@@ -1,9 +1,11 @@
 /** Several IKE SAs of our own making with one peer: which of them stay. What a peer asks for is in uniqueness.ts. */
 import type { Instant } from '../env.ts'
-import { SAS_PER_PEER } from './constants.ts'
+import { FAREWELL_MS, SAS_PER_PEER } from './constants.ts'
 import type { Core } from './core.ts'
 import { failures } from './describe.ts'
-import { childrenOf, isBare } from './exchanges/children.ts'
+import { bequeath, likeOf } from './exchanges/bequest.ts'
+import type { AgreedChild } from './exchanges/child.ts'
+import { askFor, childrenOf, isBare, isGoing } from './exchanges/children.ts'
 import { beginDelete } from './exchanges/informational.ts'
 import type { IkeSa } from './ike-sa.ts'
 import type { SaTable } from './sa-table.ts'
@@ -21,13 +23,24 @@ export function settle(core: Core, sas: SaTable, sa: IkeSa, now: Instant, minAge
   const live = sas
     .ofPeer(peer.name)
     .filter((other) => (other.hasChildren || isBare(other)) && ageOf(other, now) >= minAgeMs)
-  const ours = live.filter(({ role }) => role === 'initiator')
+  const ours = live.filter(({ authenticatedAs }) => authenticatedAs === 'initiator')
   for (const other of live) {
-    if (ours.some((own) => beats(own, other))) beginDelete(core, other, failures.replaced(peer), now)
+    const winner = ours.find((own) => beats(own, other))
+    if (winner === undefined) continue
+    bequeath(core, other, winner, now)
+    retire(core, other, now)
   }
   const established = sas.ofPeer(peer.name).filter((other) => other.state.name === 'established')
   for (const oldest of established.slice(0, Math.max(0, established.length - SAS_PER_PEER)))
     beginDelete(core, oldest, failures.replaced(peer), now)
+}
+
+/** Its Delete goes out a moment after the last packet that went out on its Child SAs, which it must not overtake. */
+function retire(core: Core, sa: IkeSa, now: Instant): void {
+  if (sa.isRetiring) return
+  sa.isRetiring = true
+  sa.tasks.length = 0
+  core.timers.set(sa.id, 'closeGrace', now + FAREWELL_MS)
 }
 
 function ageOf({ state }: IkeSa, now: Instant): number {
@@ -35,19 +48,46 @@ function ageOf({ state }: IkeSa, now: Instant): number {
 }
 
 /**
- * Rekeying can make one side the initiator of both: then the younger stays. Two devices that share an identity have different
+ * One side may be the initiator of both: then the younger stays. Who rekeyed an IKE SA has not begun it: one that the peer
+ * makes beside it is to take its place. Two devices that share an identity have different
  * addresses or ports; theirs are no duplicates.
  */
 function beats(own: IkeSa, other: IkeSa): boolean {
   if (own === other || own.supersedes === other.id || !sameSocket(own.path.remote, other.path.remote)) return false
-  return other.role === 'responder' ? own.initiatorSpi < other.initiatorSpi : own.id > other.id
+  return other.authenticatedAs === 'responder' ? own.initiatorSpi < other.initiatorSpi : own.id > other.id
 }
 
-/** Reauthentication is through when each tunnel of the old IKE SA has a Child SA on the new one. */
+/**
+ * Reauthentication is through when all that the old IKE SA carries has its like on the new one. IKE_AUTH made one Child SA;
+ * the others are asked for, whatever started them.
+ */
 function retireSuperseded(core: Core, sas: SaTable, sa: IkeSa, now: Instant): void {
   const old = sa.supersedes === undefined ? undefined : sas.byId(sa.supersedes)
   if (old === undefined || sa.peer === undefined) return
-  const carried = new Set([...childrenOf(sa).values()].map((child) => child.sa.tunnel))
-  const isThrough = [...childrenOf(old).values()].every((child) => carried.has(child.sa.tunnel))
-  if (isThrough) beginDelete(core, old, failures.replaced(sa.peer), now)
+  const missing = [...childrenOf(old).values()].filter((child) => !isGoing(child) && likeOf(sa, child.sa) === undefined)
+  for (const child of missing) askFor(core, sa, child.config, now)
+  if (missing.length > 0) return
+  bequeath(core, old, sa, now)
+  retire(core, old, now)
+}
+
+/** @param others all SAs with the peer. @returns whether one of them has a Child SA as `sa` is about to make */
+export function isCarried(others: readonly IkeSa[], sa: IkeSa, { tunnel, selectors }: AgreedChild): boolean {
+  const way = { tunnel: tunnel.name, localSelectors: selectors.local, remoteSelectors: selectors.remote }
+  return beside(others, sa).some((other) => likeOf(other, way) !== undefined)
+}
+
+/**
+ * The peer deletes `sa`: another IKE SA with it may have been made to take over.
+ * @param others all SAs with the peer. @returns whether one took anything over
+ */
+export function bequeathToOthers(core: Core, others: readonly IkeSa[], sa: IkeSa, now: Instant): boolean {
+  return beside(others, sa).filter((other) => bequeath(core, sa, other, now)).length > 0
+}
+
+/** Established and from the same socket: with the same device. */
+function beside(others: readonly IkeSa[], sa: IkeSa): IkeSa[] {
+  return others.filter(
+    (other) => other !== sa && other.state.name === 'established' && sameSocket(other.path.remote, sa.path.remote),
+  )
 }

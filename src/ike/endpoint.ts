@@ -22,6 +22,7 @@ import type {
   TimerName,
 } from './api.ts'
 import { AuthBudget } from './auth-budget.ts'
+import { beginTrust } from './auth-lifetime.ts'
 import { connect, reauthenticate } from './calls.ts'
 import * as commands from './commands.ts'
 import { CLOSE_GRACE_MS, CONFIRMED_AFTER_MS, MAX_INIT_REQUEST, REPORTS_PER_SECOND } from './constants.ts'
@@ -30,7 +31,7 @@ import type { Core } from './core.ts'
 import { failures } from './describe.ts'
 import { handleMessage } from './dispatch.ts'
 import { onTimer } from './dispatch-timers.ts'
-import { settle } from './duplicates.ts'
+import { bequeathToOthers, isCarried, settle } from './duplicates.ts'
 import { dropAll } from './exchanges/children.ts'
 import { beginDelete } from './exchanges/informational.ts'
 import { handleInitRequest } from './exchanges/init-responder.ts'
@@ -103,8 +104,7 @@ export class IkeEndpoint implements IkeEndpointApi {
 
   localAddressesChanged(host: HostAddresses, now: Instant): void {
     if (this.#isShutDown) return
-    this.#core.roaming.changed(host, now)
-    this.#reconnects.retryAll(now)
+    if (this.#core.roaming.changed(host, now)) this.#reconnects.retryAll(now)
   }
 
   updatePeers(peers: readonly PeerConfig[], now: Instant): void {
@@ -117,13 +117,11 @@ export class IkeEndpoint implements IkeEndpointApi {
     for (const sa of this.#sas.ofPeer(peerName)) beginDelete(this.#core, sa, localDelete(sa), now)
   }
 
-  startTunnel(peerName: string, tunnel: string, now: Instant): void {
-    const isMade = commands.startTunnel(this.#core, this.#sas.ofPeer(peerName), tunnel, now)
+  startTunnel(peerName: string, tunnel: string, now: Instant, pair?: number): void {
+    const isMade = commands.startTunnel(this.#core, this.#sas.ofPeer(peerName), { tunnel, pair }, now)
     const peer = this.#peers.named(peerName)
     if (isMade || peer.remote === undefined || this.#isShutDown) return
-    // IKE_AUTH asks for the first of the list.
-    const tunnels = peer.tunnels.toSorted((a, b) => Number(b.name === tunnel) - Number(a.name === tunnel))
-    connect(this.#core, this.#sas, { ...peer, tunnels }, now, [tunnel])
+    connect(this.#core, this.#sas, peer, now, [{ tunnel, pair }])
   }
 
   rekeyChild(childId: number, now: Instant): boolean {
@@ -289,6 +287,8 @@ export class IkeEndpoint implements IkeEndpointApi {
       established: (sa, now) => this.#established(sa, now),
       settled: (sa, now) => settle(this.#core, this.#sas, sa, now),
       settledLate: (sa, now) => settle(this.#core, this.#sas, sa, now, CONFIRMED_AFTER_MS),
+      isCarried: (sa, peer, child) => isCarried(this.#sas.ofPeer(peer.name), sa, child),
+      bequeath: (sa, peer, now) => bequeathToOthers(this.#core, this.#sas.ofPeer(peer.name), sa, now),
       initialContact: (sa, peer, now) => initialContact(this.#core, sa, peer, this.#sas.ofPeer(peer.name), now),
       refusesAnother: (sa, peer, now) => refusesAnother(this.#core, sa, peer, this.#sas.ofPeer(peer.name), now),
       close: (sa, failure, now) => this.#close(sa, failure, now),
@@ -317,7 +317,7 @@ export class IkeEndpoint implements IkeEndpointApi {
     this.#timers.stop(sa.id, 'halfOpenExpiry')
     this.#timers.set(sa.id, 'liveness', now + peer.livenessMs)
     sa.lifetime = lifetimeFrom(peer.rekeyMs, now, this.#env.rng)
-    if (sa.role === 'initiator') sa.reauthenticateAt = lifetimeFrom(peer.reauthMs, now, this.#env.rng).softAt
+    beginTrust(sa, peer, now, this.#env.rng)
     armLifetime(this.#core, sa, now)
     armKeepalive(this.#core, sa, now)
     this.#reconnects.succeeded(peer.name)
@@ -344,7 +344,7 @@ export class IkeEndpoint implements IkeEndpointApi {
     // Strangers could fill a log with their attempts.
     if (peer === undefined && !this.#reports.mayReport(failure.reason, now)) return
     const isLost = peer && !this.#sas.ofPeer(peer.name).some((other) => other.state.name === 'established')
-    if (isLost && failure.reason === 'peer-dead' && peer.onDead === 'clear') this.#reconnects.forget(peer.name)
+    if (isLost && failure.reason === 'peer-dead') this.#reconnects.died(peer)
     const retryAt = isLost ? this.#reconnects.schedule(peer.name, now) : undefined
     this.#emit({
       kind: 'ike-sa-closed',

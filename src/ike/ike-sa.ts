@@ -4,8 +4,8 @@
  */
 import type { Instant } from '../env.ts'
 import type { ChildSa, Path } from '../sa/child-sa.ts'
-import type { IkeHeader, Payload } from '../wire/ike-types.ts'
-import type { Failure, Identity, PeerConfig, TunnelConfig } from './api.ts'
+import type { IkeHeader, IkeMessage, Payload } from '../wire/ike-types.ts'
+import type { Failure, Identity, PeerConfig } from './api.ts'
 import { MAX_REASSEMBLED, MAX_REASSEMBLED_HYBRID, PACKET_SIZE } from './constants.ts'
 import type { Creation } from './creation.ts'
 import type { AwaitedFollowUp } from './exchanges/follow-up-responder.ts'
@@ -15,6 +15,7 @@ import type { Role } from './gate.ts'
 import { type Lifetime, NO_LIMIT } from './lifetime.ts'
 import type { Asked, Mobility } from './mobike.ts'
 import type { NatView } from './nat-detection.ts'
+import type { Portion } from './portions.ts'
 import type { Protection } from './protect.ts'
 import type { Task } from './tasks.ts'
 import { RequestWindow, ResponseWindow } from './window.ts'
@@ -48,9 +49,15 @@ export interface Handshake {
   readonly intAuth?: Uint8Array
 }
 
+/** A tunnel by its name, or one pair of it. */
+export interface Wish {
+  readonly tunnel: string
+  readonly pair?: number | undefined
+}
+
 /** The first Child SA as we offered it in IKE_AUTH. */
 export interface ChildOffer {
-  readonly tunnel: TunnelConfig
+  readonly tunnel: Portion
   readonly inboundSpi: number
 }
 
@@ -63,7 +70,7 @@ export type ChildPhase = 'live' | 'rekeying' | 'replaced' | 'deleting' | 'redund
 export interface LiveChild {
   readonly sa: Pick<ChildSa, 'id' | 'tunnel' | 'inboundSpi' | 'outboundSpi' | 'localSelectors' | 'remoteSelectors'>
   /** Follows a changed configuration. */
-  config: TunnelConfig
+  config: Portion
   readonly suite: string
   readonly installedAt: Instant
   /** Ours in the exchange that made it. */
@@ -175,22 +182,36 @@ export class IkeSa {
   deleting: readonly number[] = []
   /** The Child SA of our last answer: until the peer's next request, nothing shows that it knows it. */
   unconfirmed: number | undefined
+  /** Time of our last answer, be it sent again because the peer asked again. */
+  lastAnswered: Instant = Number.NEGATIVE_INFINITY
   readonly lingering = new Map<number, LingeringChild>()
   lifetime: Lifetime = NO_LIMIT
-  /** When we authenticate anew on an IKE SA beside this one (RFC 4478). */
+  /** Our part in the IKE_AUTH that it descends from: rekeying may have turned `role`. */
+  authenticatedAs: Role
+  /** When we authenticate anew on an IKE SA beside this one: by our configuration, and by what the peer told us (RFC 4478). */
+  ownReauthAt: Instant = Number.POSITIVE_INFINITY
   reauthenticateAt: Instant = Number.POSITIVE_INFINITY
-  /** Its proof of identity is not that of the configuration any more: the latest time at which it ends. */
-  endsAt: Instant = Number.POSITIVE_INFINITY
+  /** The peer's proof of identity: from softAt on it is told what is left, from hardAt on the IKE SA goes (RFC 4478). */
+  trust: Lifetime = NO_LIMIT
   /** The peer rekeyed this IKE SA into that one, and has not shown yet that it knows our answer. */
   successor: IkeSa | undefined
   /** The other end of `successor`. */
   heirOf: IkeSa | undefined
-  /** Tunnels that the IKE SA was begun for besides those that are always up: traffic wants them, or the old one has them. */
-  calledFor: readonly string[] = []
+  /**
+   * What the IKE SA was begun for besides the tunnels that are always up: traffic wants them, or the old one has them. IKE_AUTH
+   * asks for the first one.
+   */
+  calledFor: readonly Wish[] = []
   /** IKE_AUTH made no Child SA, and was not to (RFC 6023): having none is no fault of this IKE SA. */
   beganChildless = false
   /** Id of the IKE SA that goes when this one carries its tunnels (reauthentication). */
   supersedes: number | undefined
+  /** Tunnels of which the peer takes one pair of selectors per Child SA, as it has said. */
+  readonly singlePairs = new Set<string>()
+  /** Another IKE SA has taken over; the Delete of this one waits a moment. */
+  isRetiring = false
+  /** The peer's Delete of this IKE SA, whose answer waits a moment. */
+  farewell: IkeMessage | undefined
   /** CREATE_CHILD_SA requests of the peer within the current minute (THREATS #34). */
   readonly demand = { since: 0, count: 0 }
 
@@ -205,6 +226,7 @@ export class IkeSa {
   }) {
     this.id = init.id
     this.role = init.role
+    this.authenticatedAs = init.role
     this.initiatorSpi = init.initiatorSpi
     this.responderSpi = init.responderSpi
     this.path = init.path

@@ -52,6 +52,7 @@ export function sendResponse(
   if (isCutSmall(sa, request)) sa.packetSize = SMALL_PACKET_SIZE
   const messages = protection.sealWithin(sa.header(exchangeType, messageId, true), payloads, messageLimit(sa))
   sa.responses.answered(request, { messages, payloads, protection })
+  sa.lastAnswered = now
   transmitAll(core, sa, messages, now, sa.replyPath)
 }
 
@@ -59,6 +60,7 @@ export function sendResponse(
 export function repeatResponse(core: Core, sa: IkeSa, datagram: Datagram, now: Instant): void {
   const { last } = sa.responses
   if (last === undefined) return
+  sa.lastAnswered = now
   countSend(sa, last, true)
   for (const message of last.messages) core.repeat(datagram, message, now)
 }
@@ -145,6 +147,7 @@ function transmitAll(core: Core, sa: IkeSa, messages: readonly Uint8Array[], now
 
 /** The same octets where else the peer may be: which of the paths works is told by the answer (RFC 4555 §3.10). */
 function spread(core: Core, sa: IkeSa, request: OutstandingRequest): void {
+  if (sa.mobility === undefined) return
   const paths = core.roaming.otherPaths(sa)
   if (paths.length === 0) return
   request.spread = paths

@@ -15,6 +15,8 @@ export class PeerTable {
   #isChildlessAllowed = false
   /** Each distinct IKE proposal of all peers once, in the order of the configuration. */
   #suites: readonly SuiteProposal[] = []
+  /** Of any peer. */
+  #mayFragment = false
 
   constructor(peers: readonly PeerConfig[]) {
     this.replaceAll(peers)
@@ -37,6 +39,7 @@ export class PeerTable {
       }
     }
     this.#suites = [...suites.values()]
+    this.#mayFragment = peers.some(mayFragment)
     for (const name of this.#others.keys()) if (!this.#byName.has(name)) this.#others.delete(name)
   }
 
@@ -95,7 +98,11 @@ export class PeerTable {
   /** What the answer to a stranger at this address says that we can: who it is shows only later. */
   extensionsFor(from: SocketAddress): InitExtensions {
     const here = [...(this.#byAddress.get(from.address) ?? [])].map((name) => this.named(name))
-    return { ppk: this.#usesPpk, childless: here.length === 0 ? this.#isChildlessAllowed : here.some(allowsChildless) }
+    return {
+      ppk: this.#usesPpk,
+      childless: here.length === 0 ? this.#isChildlessAllowed : here.some(allowsChildless),
+      fragmentation: here.length === 0 ? this.#mayFragment : here.some(mayFragment),
+    }
   }
 
   #indexAddress({ name, remote }: PeerConfig): void {
@@ -105,6 +112,7 @@ export class PeerTable {
   }
 }
 
+const mayFragment = ({ fragmentation }: PeerConfig): boolean => fragmentation !== false
 const allowsChildless = ({ childless }: PeerConfig): boolean => childless !== 'never'
 
 const identityKey = ({ idType, data }: Identity): string => `${idType} ${toHex(data)}`

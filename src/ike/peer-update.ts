@@ -7,12 +7,13 @@ import type { Instant } from '../env.ts'
 import { bytesEqual } from '../wire/bytes.ts'
 import { armLifetime } from './ageing.ts'
 import type { LocalAuth, PeerConfig, RemoteAuth } from './api.ts'
+import { changeTrust, limitTrust } from './auth-lifetime.ts'
 import { connect } from './calls.ts'
 import * as commands from './commands.ts'
 import { OUTDATED_LIFE_MS } from './constants.ts'
 import type { Core } from './core.ts'
 import { failures } from './describe.ts'
-import { childrenOf } from './exchanges/children.ts'
+import { childrenOf, makeFurtherPairs } from './exchanges/children.ts'
 import { beginDelete } from './exchanges/informational.ts'
 import { reconcileChild } from './exchanges/reconcile.ts'
 import { sameIdentity } from './identity.ts'
@@ -64,7 +65,7 @@ function change({ core, sas, reconnects }: UpdateContext, old: PeerConfig, peer:
   for (const { name } of peer.tunnels.filter(
     (tunnel) => isUp(tunnel) && !old.tunnels.some((t) => isUp(t, tunnel.name)),
   ))
-    commands.startTunnel(core, sas.ofPeer(peer.name), name, now)
+    commands.startTunnel(core, sas.ofPeer(peer.name), { tunnel: name }, now)
 }
 
 /**
@@ -77,12 +78,16 @@ export function followConfig(core: Core, sa: IkeSa, next: PeerConfig, now: Insta
   sa.state = { ...sa.state, peer: next }
   if (next.livenessMs !== peer.livenessMs) core.timers.set(sa.id, 'liveness', now + next.livenessMs)
   if (next.rekeyMs !== peer.rekeyMs) sa.lifetime = renewedLifetime(next.rekeyMs, since, now, core.env.rng)
-  if (next.reauthMs !== peer.reauthMs && sa.role === 'initiator')
-    sa.reauthenticateAt = renewedLifetime(next.reauthMs, since, now, core.env.rng).softAt
+  if (next.reauthMs !== peer.reauthMs) changeTrust(sa, next, since, now, core.env.rng)
   const isProven = sameProof(peer, next)
-  if (!isProven) sa.endsAt = Math.min(sa.endsAt, now + OUTDATED_LIFE_MS)
-  if ((!isProven || isElsewhere) && isCalled(next)) sa.reauthenticateAt = now
+  if (!isProven) limitTrust(sa, now, OUTDATED_LIFE_MS)
+  if ((!isProven || isElsewhere) && isCalled(next)) {
+    // Both: what the peer tells of its patience does not put it off.
+    sa.ownReauthAt = now
+    sa.reauthenticateAt = now
+  }
   for (const child of childrenOf(sa).values()) reconcileChild(core, sa, child, now)
+  makeFurtherPairs(core, sa, now)
   armLifetime(core, sa, now)
 }
 

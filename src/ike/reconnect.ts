@@ -14,6 +14,8 @@ export class Reconnects {
   readonly #rng: Rng
   /** Failures in a row of each wanted peer. */
   readonly #wanted = new Map<string, number>()
+  /** Died with `onDead: on-traffic`, and nobody has asked for them since. */
+  readonly #resting = new Set<string>()
 
   constructor(peers: readonly PeerConfig[], timers: Timers, rng: Rng) {
     this.#timers = timers
@@ -29,6 +31,7 @@ export class Reconnects {
   }
 
   want(peer: string): void {
+    this.#resting.delete(peer)
     if (!this.#wanted.has(peer)) this.#wanted.set(peer, 0)
     this.#timers.stop(this.#ownerOf(peer), 'reconnect')
   }
@@ -39,14 +42,23 @@ export class Reconnects {
 
   forget(peer: string): void {
     this.#wanted.delete(peer)
+    this.#resting.delete(peer)
     this.#timers.stop(this.#ownerOf(peer), 'reconnect')
   }
 
   forgetAll(): void {
-    for (const peer of [...this.#wanted.keys()]) this.forget(peer)
+    for (const peer of this.#names) this.forget(peer)
+  }
+
+  /** One that rests is not tried again by itself; once it is there, because of traffic or its own call, it is wanted as before. */
+  died({ name, onDead = 'restart' }: PeerConfig): void {
+    if (onDead === 'restart' || !this.#wanted.has(name)) return
+    this.forget(name)
+    if (onDead === 'on-traffic') this.#resting.add(name)
   }
 
   succeeded(peer: string): void {
+    if (this.#resting.has(peer)) this.want(peer)
     if (!this.#wanted.has(peer)) return
     this.#wanted.set(peer, 0)
     this.#timers.stop(this.#ownerOf(peer), 'reconnect')

@@ -21,6 +21,12 @@ const NOWHERE: HostAddresses = { present: [], announced: [], sources: new Map() 
 
 const familyOf = (address: string): 4 | 6 => (address.includes(':') ? 6 : 4)
 
+function isSame(a: HostAddresses, b: HostAddresses): boolean {
+  const text = ({ present, announced, sources }: HostAddresses): string =>
+    JSON.stringify([[...present].sort(), [...announced].sort(), [...sources].sort()])
+  return text(a) === text(b)
+}
+
 export class Roaming {
   readonly #core: Core
   readonly #sas: SaTable
@@ -34,14 +40,17 @@ export class Roaming {
     this.#configured = configured
   }
 
-  changed(host: HostAddresses, now: Instant): void {
+  /** @returns false when it is as it was: routes come and go on a host for reasons that are none of ours */
+  changed(host: HostAddresses, now: Instant): boolean {
     const before = this.#host
+    if (isSame(host, before)) return false
     this.#host = host
     for (const sa of this.#sas.all()) {
       const { name } = sa.state
       if (name === 'init-sent' || name === 'auth-sent') resend(this.#core, sa, now)
       if (name === 'established' || name === 'closing') this.#consider(sa, before, now)
     }
+    return true
   }
 
   /** Addresses of ours that this peer is told of, besides the one that it knows. */

@@ -5,7 +5,7 @@ import type { Core } from './core.ts'
 import type { IkeSa } from './ike-sa.ts'
 
 export type TaskGoal =
-  | { readonly kind: 'create-child'; readonly tunnel: string }
+  | { readonly kind: 'create-child'; readonly tunnel: string; readonly pair?: number | undefined }
   | { readonly kind: 'rekey-child'; readonly childId: number }
   /** An outdated Child SA by one with the selectors of the configuration; the old one goes when that stands. */
   | { readonly kind: 'replace-child'; readonly tunnel: string }
@@ -13,8 +13,10 @@ export type TaskGoal =
   /** A Child SA that the peer believes in and we could not make. */
   | { readonly kind: 'delete-spi'; readonly inboundSpi: number }
   | { readonly kind: 'rekey-ike' }
-  /** Nothing to ask: the peer has had the time to install what it asked for, so traffic moves there. */
+  /** By now the peer has it; traffic moves to it. */
   | { readonly kind: 'use-child'; readonly childId: number }
+  /** Tell the peer how long its proof of identity still counts. */
+  | { readonly kind: 'auth-lifetime' }
   /** MOBIKE: we have moved; the peer has moved and is to show that it is there; our list of addresses is another one. */
   | { readonly kind: 'update-addresses' }
   | { readonly kind: 'check-path' }

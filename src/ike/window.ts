@@ -20,6 +20,7 @@ export type RequestPurpose =
   | 'delete'
   | 'delete-child'
   | 'create-child'
+  | 'auth-lifetime'
   | 'update-addresses'
   | 'check-path'
   | 'follow-up'

@@ -121,6 +121,8 @@ export function formatSelector(ts: TrafficSelector): string {
   return `${addresses}[${protocol}${isAnyPort(ts) ? '' : `/${formatPorts(ts)}`}]`
 }
 
+export const selectorTexts = (selectors: readonly TrafficSelector[]): string[] => selectors.map(formatSelector)
+
 function formatPorts(ts: TrafficSelector): string {
   if (isOpaque(ts)) return 'opaque'
   const { startPort, endPort } = ts

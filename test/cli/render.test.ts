@@ -193,6 +193,7 @@ describe('status', () => {
             local: ['10.1.0.0/16'],
             remote: ['10.2.0.0/16'],
             sa: { id: 1, inboundSpi: '00000100', outboundSpi: 'c0ffee00', suite: 'aes128gcm16-esn', ageMs: 61_000 },
+            pairs: [],
             inbound: traffic,
             outbound: none,
           },
@@ -215,6 +216,7 @@ describe('status', () => {
             local: ['10.1.0.0/16'],
             remote: ['10.3.0.0/16'],
             sa: null,
+            pairs: [],
             inbound: none,
             outbound: none,
           },
@@ -252,6 +254,21 @@ lab: failed, at 198.51.100.9
 ! a warning
 ! dropped packets: noSa 3
 `)
+  })
+
+  test('a tunnel in several Child SAs: each pair with its own, and which is not up', () => {
+    const [branch] = status.peers
+    const [lan] = branch?.tunnels ?? []
+    if (branch === undefined || lan === undefined) throw new Error('the fixture has a peer with a tunnel')
+    const pairs = [
+      { local: ['10.1.0.0/16'], remote: ['10.2.0.0/16'], sa: lan.sa },
+      { local: ['10.1.0.0/16'], remote: ['10.3.0.0/16'], sa: null },
+    ]
+    const text = renderStatus({ ...status, peers: [{ ...branch, tunnels: [{ ...lan, pairs }] }] }, PLAIN)
+    expect(text).toContain(`  tunnel     lan up: 10.1.0.0/16 ↔ 10.2.0.0/16
+             10.1.0.0/16 ↔ 10.2.0.0/16: aes128gcm16-esn, 1 min old, SPI in 00000100, out c0ffee00
+             10.1.0.0/16 ↔ 10.3.0.0/16: not up
+             in 1.5 KiB`)
   })
 
   test('an IKE SA that is not established says no more than is known', () => {

@@ -144,7 +144,8 @@ peers:
     local: { id: 192.0.2.1, key: { file: own.key } }
     allowWeak: true
     uniqueness: never
-    ike: { proposals: aes128-sha1-modp1024, liveness: 2m, rekey: 8h, reauth: 1d, onDead: clear, mobike: false }
+    splitTunnels: true
+    ike: { proposals: aes128-sha1-modp1024, liveness: 2m, rekey: 8h, reauth: 1d, onDead: on-traffic, fragmentation: false, mobike: false }
     tunnels:
       lan:
         remote: ["10.2.0.0/16[tcp/443]", "fd01::/64"]
@@ -171,8 +172,10 @@ peers:
       rekeyMs: 28_800_000,
       reauthMs: 86_400_000,
       mobike: false,
-      onDead: 'clear',
+      onDead: 'on-traffic',
+      fragmentation: false,
       uniqueness: 'never',
+      splitTunnels: true,
     })
     expect(peer?.localAuth).toEqual({
       kind: 'psk',
@@ -288,12 +291,24 @@ describe('a mistake is told with line, column, key, expected and found', () => {
       'office.yaml:12:12: peers.branch.ike.livenes: unknown key; did you mean liveness?',
     ],
     [
+      file({ peer: 'ike: { onDead: hold }' }),
+      'office.yaml:12:20: peers.branch.ike.onDead: expected restart or clear or on-traffic, found "hold"',
+    ],
+    [
+      file({ peer: 'ike: { fragmentation: 1280 }' }),
+      'office.yaml:12:27: peers.branch.ike.fragmentation: expected true or false, found the number 1280',
+    ],
+    [
       file({ peer: 'ike: { liveness: 30 }' }),
       'office.yaml:12:22: peers.branch.ike.liveness: expected a duration such as 30s (ms, s, m, h or d), found the number 30',
     ],
     [
       file({ peer: 'ike: { proposals: [aes128-sha256-modp1024] }' }),
       'office.yaml:12:24: peers.branch.ike.proposals[0]: expected algorithms such as aes128gcm16-prfsha256-x25519, found "aes128-sha256-modp1024": modp1024 is too weak; set allowWeak: true on this peer if it can do no better',
+    ],
+    [
+      file({ peer: 'splitTunnels: yes' }),
+      'office.yaml:12:19: peers.branch.splitTunnels: expected true or false, found "yes"',
     ],
     [
       file({ peer: 'allowWeak: 1' }),

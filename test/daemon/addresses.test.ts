@@ -86,6 +86,41 @@ describe('after a failed attempt', () => {
     expect(told).toEqual(['192.0.2.2 500 false', '192.0.2.1 500 false'])
   })
 
+  test('both families in turn, and all of them before the first again', async () => {
+    answers.next = [['2001:db8::1', '192.0.2.1', '2001:db8::2', '192.0.2.2']]
+    const { addresses, told } = build({ kind: 'host', host: 'vpn.example' })
+    await addresses.resolveAll()
+    for (let attempt = 0; attempt < 4; attempt++) await addresses.attemptFailed('office')
+    expect(told.map((line) => line.split(' ')[0])).toEqual(['192.0.2.1', '2001:db8::2', '192.0.2.2', '2001:db8::1'])
+  })
+
+  test('a name server that is slow or gives another order does not hold up the next attempt', async () => {
+    vi.useFakeTimers({ now: 0 })
+    answers.next = [['192.0.2.1', '192.0.2.2', '192.0.2.3']]
+    const { addresses, told } = build({ kind: 'host', host: 'vpn.example' })
+    await addresses.resolveAll()
+    answers.next = [['192.0.2.3', '192.0.2.2', '192.0.2.1']]
+    const asked = [addresses.attemptFailed('office'), addresses.attemptFailed('office')]
+    // Nothing has been awaited: both attempts have their address.
+    expect(told).toEqual(['192.0.2.2 500 false', '192.0.2.3 500 false'])
+    await Promise.all(asked)
+    expect(addresses.remoteOf('office')?.address).toBe('192.0.2.3')
+    expect(told).toHaveLength(2)
+  })
+
+  test('the name is asked again at each attempt: an address that it has lost is left at once, a new one is tried', async () => {
+    answers.next = [
+      ['192.0.2.1', '192.0.2.2'],
+      ['192.0.2.1', '192.0.2.9'],
+    ]
+    const { addresses, told } = build({ kind: 'host', host: 'vpn.example' })
+    await addresses.resolveAll()
+    await addresses.attemptFailed('office')
+    expect(told).toEqual(['192.0.2.2 500 false', '192.0.2.1 500 false'])
+    await addresses.attemptFailed('office')
+    expect(told.at(-1)).toBe('192.0.2.9 500 false')
+  })
+
   test('a name that moved is followed', async () => {
     answers.next = [['192.0.2.1'], ['192.0.2.9']]
     const { addresses, told } = build({ kind: 'host', host: 'vpn.example' })
@@ -180,6 +215,8 @@ describe('a changed configuration', () => {
     await addresses.resolveAll()
     const lookup = await addresses.lookUp([named('office', '198.51.100.1')])
     const late = addresses.attemptFailed('office')
+    // At once the other address of the name; its late answer meets a peer that has moved.
+    expect(told.splice(0)).toEqual(['192.0.2.2 500 false'])
     addresses.adopt(lookup)
     await late
     expect(addresses.remoteOf('office')?.address).toBe('198.51.100.1')

@@ -1,6 +1,7 @@
 /** Child SAs into the datapath: make before break, keys wiped, fail closed, sums over changes. */
 import { describe, expect, test } from 'vitest'
-import { Datapath, pathToNative } from '../../src/daemon/datapath.ts'
+import { Datapath } from '../../src/daemon/datapath.ts'
+import { pathToNative } from '../../src/daemon/to-native.ts'
 import type { NativeInboundSa, NativeOutboundSa, NativePolicy, SaCounters } from '../../src/io/native.ts'
 import type { ChildSa } from '../../src/sa/child-sa.ts'
 import { parseSelector } from '../../src/sa/selector-text.ts'
@@ -91,15 +92,13 @@ describe('policies', () => {
   test('only a tunnel that starts on traffic lets packets wait', () => {
     const addon = new FakeAddon()
     const selectors = { local: [selector('10.1.0.0/16')], remote: [selector('10.2.0.0/16')] }
-    const tunnels = [false, true].map((onTraffic) => ({
-      peer: 'office',
-      tunnel: `${onTraffic}`,
-      ...selectors,
-      onTraffic,
-    }))
-    const datapath = new Datapath(addon, tunnels)
-    expect([...addon.policies.values()].map((policy) => policy.hold)).toEqual([false, true])
-    datapath.install(child(1, { tunnel: 'true' }))
+    const tunnels = [{}, { onTraffic: 'always' }, { onTraffic: 'after-death' }] as const
+    const datapath = new Datapath(
+      addon,
+      tunnels.map((more, i) => ({ peer: 'office', tunnel: `${i}`, ...selectors, ...more })),
+    )
+    expect([...addon.policies.values()].map((policy) => policy.hold)).toEqual([false, true, true])
+    datapath.install(child(1, { tunnel: '1' }))
     expect(addon.policies.get(2)).toMatchObject({ outbound: 1, hold: true })
   })
 
@@ -142,6 +141,105 @@ describe('policies', () => {
   test('clear leaves nothing', () => {
     const { addon, datapath } = build()
     datapath.install(child(1))
+    datapath.clear()
+    expect([addon.inbound.size, addon.outbound.size, addon.policies.size]).toEqual([0, 0, 0])
+  })
+})
+
+describe('a tunnel in several Child SAs', () => {
+  const nets = (...texts: string[]) => texts.map(selector)
+  const [local, remote] = [nets('10.1.0.0/24', '10.1.1.0/24'), nets('10.2.0.0/24')]
+  const pairs = local.map((one) => ({ local: [one], remote }))
+  const of = (id: number, index: number, overrides: Partial<ChildSa> = {}) =>
+    child(id, { localSelectors: [pairs[index]?.local[0] ?? selector('::/0')], remoteSelectors: remote, ...overrides })
+  const outbound = ({ policies }: FakeAddon) =>
+    [...policies.values()].map((p) => [p.id, p.local.length, p.outbound]).sort((a, b) => (a[0] ?? 0) - (b[0] ?? 0))
+
+  function split(onTraffic?: 'always') {
+    const addon = new FakeAddon()
+    const datapath = new Datapath(addon, [
+      { peer: 'office', tunnel: 'lan', local, remote, pairs, ...(onTraffic && { onTraffic }) },
+    ])
+    return { addon, datapath }
+  }
+
+  test('each pair has a policy that only its own Child SA serves, and only its packets ask for it', () => {
+    const { addon, datapath } = split('always')
+    expect([1, 2].map((id) => datapath.tunnelOfPolicy(id)?.pair)).toEqual([0, 1])
+    expect(datapath.install(of(7, 1))).toBe(true)
+    expect(outbound(addon)).toEqual([
+      [1, 1, null],
+      [2, 1, 7],
+    ])
+    expect(datapath.install(of(8, 0))).toBe(true)
+    expect(datapath.install(of(9, 0))).toBe(false)
+    expect(outbound(addon)).toEqual([
+      [1, 1, 9],
+      [2, 1, 7],
+    ])
+    datapath.remove(9)
+    datapath.remove(7)
+    expect(outbound(addon)).toEqual([
+      [1, 1, 8],
+      [2, 1, null],
+    ])
+    expect(datapath.parts('office', 'lan').map(({ carrier }) => carrier?.id)).toEqual([8, undefined])
+  })
+
+  test('one Child SA for all pairs serves them all, and a younger one takes its pair over', () => {
+    const { addon, datapath } = split()
+    datapath.install(child(7, { localSelectors: local, remoteSelectors: remote }))
+    expect(outbound(addon)).toEqual([
+      [1, 1, 7],
+      [2, 1, 7],
+    ])
+    datapath.install(of(8, 1))
+    expect(datapath.parts('office', 'lan').map(({ carrier }) => carrier?.id)).toContain(8)
+    datapath.remove(7)
+    expect(outbound(addon)).toEqual([
+      [1, 1, null],
+      [2, 1, 8],
+    ])
+  })
+
+  test('a peer that asks for pairs of an undivided tunnel has them side by side; none is left when all are gone', () => {
+    const addon = new FakeAddon()
+    const datapath = new Datapath(addon, [{ peer: 'office', tunnel: 'lan', local, remote }])
+    datapath.install(of(7, 0))
+    datapath.install(of(8, 1))
+    expect(outbound(addon)).toEqual([
+      [1, 1, 7],
+      [2, 1, 8],
+    ])
+    // Rekeyed: the same policy, in one step.
+    datapath.install(of(9, 1))
+    expect(outbound(addon)).toEqual([
+      [1, 1, 7],
+      [2, 1, 9],
+    ])
+    datapath.remove(8)
+    // The policy of the tunnel itself never goes: what is left takes it.
+    datapath.remove(7)
+    expect(outbound(addon)).toEqual([[1, 1, 9]])
+    expect(datapath.remove(9)?.isDown).toBe(true)
+    expect(outbound(addon)).toEqual([[1, 2, null]])
+  })
+
+  test('a Child SA that waits for its turn carries nothing yet', () => {
+    const { addon, datapath } = split()
+    datapath.install(of(7, 0))
+    datapath.install(of(8, 0), 'later')
+    expect(addon.policies.get(1)?.outbound).toBe(7)
+    datapath.use(8)
+    expect(addon.policies.get(1)?.outbound).toBe(8)
+  })
+
+  test('clear leaves nothing', () => {
+    const { addon, datapath } = split()
+    datapath.install(of(7, 0))
+    datapath.install(child(8, { localSelectors: nets('10.1.1.0/25'), remoteSelectors: remote }))
+    datapath.install(child(9, { localSelectors: nets('10.1.1.128/25'), remoteSelectors: remote }))
+    expect(addon.policies.size).toBe(3)
     datapath.clear()
     expect([addon.inbound.size, addon.outbound.size, addon.policies.size]).toEqual([0, 0, 0])
   })
@@ -204,22 +302,32 @@ describe('a changed configuration', () => {
   const lan = { peer: 'office', tunnel: 'lan', local: [selector('10.1.0.0/16')], remote: [selector('10.2.0.0/16')] }
   const dmz = { ...lan, tunnel: 'dmz', remote: [selector('10.3.0.0/16')] }
 
+  /** The policies of a remote network. */
+  const of = (addon: FakeAddon, remote: string) =>
+    [...addon.policies.values()].filter(
+      (policy) => JSON.stringify(policy.remote) === JSON.stringify([selector(remote)]),
+    )
+
   test('a tunnel that comes has a policy of its own that drops, and one that stays keeps its SA', () => {
     const { addon, datapath } = build()
     datapath.install(child(1))
     datapath.update([lan, dmz])
-    expect(addon.policies.get(1)).toMatchObject({ outbound: 1 })
-    expect(addon.policies.get(2)).toMatchObject({ outbound: null, remote: dmz.remote })
-    expect(datapath.tunnelOfPolicy(2)).toEqual(dmz)
+    expect(of(addon, '10.2.0.0/24')).toMatchObject([{ id: 1, outbound: 1 }])
+    const [policy] = of(addon, '10.3.0.0/16')
+    expect(policy).toMatchObject({ outbound: null })
+    expect(datapath.tunnelOfPolicy(policy?.id ?? 0)).toMatchObject(dmz)
   })
 
   test('other selectors of a tunnel that is down apply at once, of one that is up with its next SA', () => {
     const { addon, datapath } = build()
     datapath.update([{ ...lan, remote: dmz.remote }])
-    expect(addon.policies.get(1)).toMatchObject({ outbound: null, remote: dmz.remote })
-    datapath.install(child(1))
+    expect([...addon.policies.values()]).toMatchObject([{ outbound: null, remote: dmz.remote }])
     datapath.update([lan])
-    expect(addon.policies.get(1)).toMatchObject({ outbound: 1, remote: [selector('10.2.0.0/24')] })
+    datapath.install(child(1))
+    datapath.update([{ ...lan, remote: [selector('10.2.0.0/15')] }])
+    expect([...addon.policies.values()]).toMatchObject([{ outbound: 1, remote: [selector('10.2.0.0/24')] }])
+    datapath.remove(1)
+    expect([...addon.policies.values()]).toMatchObject([{ outbound: null, remote: [selector('10.2.0.0/15')] }])
   })
 
   test('of a tunnel that goes the policy goes, with its last SA where there is one', () => {
@@ -229,8 +337,9 @@ describe('a changed configuration', () => {
     datapath.update([lan])
     datapath.install(child(1))
     datapath.update([])
-    expect(addon.policies.get(1)).toMatchObject({ outbound: 1 })
-    expect(datapath.tunnelOfPolicy(1)).toBeUndefined()
+    const [policy] = of(addon, '10.2.0.0/24')
+    expect(policy).toMatchObject({ outbound: 1 })
+    expect(datapath.tunnelOfPolicy(policy?.id ?? 0)).toBeUndefined()
     datapath.remove(1)
     expect([...addon.policies.keys()]).toEqual([])
   })
@@ -243,13 +352,36 @@ describe('a changed configuration', () => {
     expect([addon.policies.size, addon.inbound.size, addon.outbound.size]).toEqual([0, 0, 0])
   })
 
+  test('pairs of a tunnel that is divided come and go, and those that stay keep their SA', () => {
+    const { addon, datapath } = build()
+    const way = (remote: string) => ({ local: lan.local, remote: [selector(remote)] })
+    datapath.update([
+      {
+        ...lan,
+        remote: [selector('10.2.0.0/24'), selector('10.4.0.0/24')],
+        pairs: [way('10.2.0.0/24'), way('10.4.0.0/24')],
+      },
+    ])
+    datapath.install(child(1))
+    datapath.update([
+      {
+        ...lan,
+        remote: [selector('10.2.0.0/24'), selector('10.5.0.0/24')],
+        pairs: [way('10.2.0.0/24'), way('10.5.0.0/24')],
+      },
+    ])
+    expect(of(addon, '10.2.0.0/24')).toMatchObject([{ outbound: 1 }])
+    expect(of(addon, '10.4.0.0/24')).toEqual([])
+    expect(of(addon, '10.5.0.0/24')).toMatchObject([{ outbound: null }])
+  })
+
   test('one that comes back has its policy and its sums', () => {
     const { addon, datapath } = build()
     datapath.install(child(1))
     datapath.remove(1)
     datapath.update([dmz])
     datapath.update([dmz, lan])
-    expect([...addon.policies.keys()].sort()).toEqual([1, 2])
+    expect([of(addon, '10.2.0.0/16').length, of(addon, '10.3.0.0/16').length, addon.policies.size]).toEqual([1, 1, 2])
     expect(datapath.totals('office', 'lan').outbound.packets).toBe(2n)
   })
 })

@@ -107,6 +107,20 @@ describe('a peer whose tunnels start on traffic', () => {
   })
 })
 
+test('a peer that died with onDead: on-traffic waits for traffic, until it is there again or the user ends it', () => {
+  build(peer({ onDead: 'on-traffic' }))
+  bringUp()
+  peers.handle(closed('peer-dead', 'no longer answers'), 5000)
+  expect(peers.stateOf(record(), false, 5001)).toBe('waiting')
+  expect(record().reason).toBe('no longer answers; waits for traffic (onDead: on-traffic)')
+  bringUp()
+  expect(record().isResting).toBe(false)
+  peers.handle(closed('peer-dead', 'no longer answers'), 9000)
+  peers.terminated('office')
+  expect(peers.stateOf(record(), false, 9001)).toBe('failed')
+  expect(record()).toMatchObject({ isResting: false, reason: 'no longer answers' })
+})
+
 describe('an attempt', () => {
   test('that succeeds: connecting, up with its duration', () => {
     peers.connecting('office', path.remote, 100)

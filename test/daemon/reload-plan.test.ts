@@ -88,6 +88,7 @@ const ROWS: readonly (readonly [key: string, from: string, to: string, line: str
   ['peer.address', '192.0.2.7', '192.0.2.8:4500', `~ peer office: address 192.0.2.7 → 192.0.2.8:4500 ${BESIDE}`],
   ['peer.id', AFTER_ID, 'id: hq', `~ peer office: id office → hq ${BESIDE}`],
   ['peer.local', AFTER_ID, `${AFTER_ID}\n    local: { id: branch }`, `~ peer office: local.id here → branch ${BESIDE}`],
+  ['peer.splitTunnels', AFTER_ID, `${AFTER_ID}\n    splitTunnels: true`, 'splitTunnels false → true (with the next'],
   [
     'peer.uniqueness',
     AFTER_ID,
@@ -113,6 +114,12 @@ const ROWS: readonly (readonly [key: string, from: string, to: string, line: str
     AFTER_ID,
     `${AFTER_ID}\n    ike: { mobike: false }`,
     '~ peer office: ike.mobike true → false (with the next',
+  ],
+  [
+    'ike.fragmentation',
+    AFTER_ID,
+    `${AFTER_ID}\n    ike: { fragmentation: false }`,
+    'ike.fragmentation true → false (with the next',
   ],
   [
     'ike.childless',

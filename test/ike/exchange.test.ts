@@ -1,7 +1,7 @@
 /** Message IDs, retransmission, deletion and liveness (RFC 7296 §1.4, §2.1–2.4, §2.21.3) in virtual time. */
 import { describe, expect, it } from 'vitest'
 import type { Datagram } from '../../src/ike/api.ts'
-import { RETRANSMIT_TRIES } from '../../src/ike/constants.ts'
+import { CONFIRMED_AFTER_MS, RETRANSMIT_TRIES } from '../../src/ike/constants.ts'
 import { notify } from '../../src/ike/payloads.ts'
 import { RequestWindow, retransmitDelay } from '../../src/ike/window.ts'
 import { bytesEqual } from '../../src/wire/bytes.ts'
@@ -9,6 +9,7 @@ import { EXCHANGE_TYPE, NOTIFY, PROTOCOL } from '../../src/wire/iana.ts'
 import { encodeIkeMessage } from '../../src/wire/ike-message.ts'
 import type { IkeHeader, IkeMessage, Payload } from '../../src/wire/ike-types.ts'
 import { SimHost } from '../sim/host.ts'
+import { expectAgreement } from '../sim/invariants.ts'
 import { carry, ikeIn, KeyRing } from '../sim/key-ring.ts'
 import {
   connect,
@@ -526,6 +527,11 @@ describe('liveness', () => {
     expect(isUp(left) && isUp(right)).toBe(true)
     expect(trafficFlows(pair)).toBe(true)
     world.run(2_000)
+    expectAgreement(pair)
+    expect(left.endpoint.snapshot()).toHaveLength(1)
+    expect(trafficFlows(pair)).toBe(true)
+    // What goes receives for a while.
+    world.run(CONFIRMED_AFTER_MS)
     expect(left.installed.size).toBe(1)
     expect(right.installed.size).toBe(1)
     expect(trafficFlows(pair)).toBe(true)

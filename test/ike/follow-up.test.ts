@@ -190,6 +190,19 @@ describe('rekeying with additional key exchanges', () => {
   })
 })
 
+describe('a further Child SA with additional key exchanges', () => {
+  it('both ask for the same tunnel at once: one Child SA is left', () => {
+    for (const lead of [0, 10, 20, 30, 45, 60, 80, 110]) {
+      const pair = connected()
+      for (const side of SIDES) {
+        pair[side].endpoint.deleteChild(childrenOf(pair[side])[0]?.id ?? -1, pair.world.now)
+        pair.world.run(side === 'left' ? lead : 0)
+      }
+      expectPeace(pair)
+    }
+  })
+})
+
 describe('keys by hand', () => {
   afterEach(() => {
     vi.restoreAllMocks()

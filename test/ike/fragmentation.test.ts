@@ -561,3 +561,30 @@ describe('when large packets vanish', () => {
     for (const { datagram } of pair.world.sent) witness.see(datagram)
   })
 })
+
+describe('ike.fragmentation: false', () => {
+  const announces = (pair: Pair, host: string) =>
+    sentBy(pair, host, IKE_SA_INIT).some(
+      ({ message }) => notification(message.payloads, NOTIFY.IKEV2_FRAGMENTATION_SUPPORTED) !== undefined,
+    )
+
+  it.each(['left', 'right'] as const)('FR-01 of %s: neither says that it takes fragments, none is sent', (side) => {
+    const many = manySelectors()
+    const pair = withRing({ ...many, [side]: { ...many[side], fragmentation: false } })
+    expect(connect(pair)).toBeDefined()
+    expect(announces(pair, side)).toBe(false)
+    // The offer of the initiator goes out before it knows; the responder never agrees alone.
+    expect(announces(pair, 'right')).toBe(false)
+    const auths = [...sentBy(pair, 'left', IKE_AUTH), ...sentBy(pair, 'right', IKE_AUTH)]
+    expect(auths).toHaveLength(2)
+    expect(auths.every(({ message }) => message.encrypted?.fragment === undefined)).toBe(true)
+  })
+
+  it('FR-01 a responder that does not know the address announces it when any peer may have it', () => {
+    const elsewhere = { family: 4, address: '203.0.113.99', port: 500 } as const
+    const other = { ...peer('right', 'other', '203.0.113.8', {}), remote: undefined }
+    const pair = withRing({ right: { fragmentation: false, remote: elsewhere }, rightPeers: [other] })
+    expect(connect(pair)).toBeDefined()
+    expect(announces(pair, 'right')).toBe(true)
+  })
+})

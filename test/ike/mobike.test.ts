@@ -589,6 +589,27 @@ describe('several addresses', () => {
     expect(updates(messages(pair))).toEqual([])
   })
 
+  it('what the kernel says again and again leads to nothing: no message, no attempt before its time', () => {
+    const pair = up()
+    const silent = makePair()
+    silent.net.isCut = () => true
+    silent.left.lookAround(0)
+    silent.left.endpoint.initiate('right', silent.world.now)
+    const since = pair.world.sent.length
+    for (let i = 0; i < 500; i++) {
+      for (const { world, left, right } of [pair, silent]) {
+        left.lookAround(world.now)
+        right.lookAround(world.now)
+        world.run(100)
+      }
+    }
+    const asked = messages(pair, since).filter(({ message }) => !message.header.isResponse)
+    // Checks after 5 s of silence, by either side.
+    expect(asked.length).toBeLessThan(25)
+    const calls = silent.world.sent.map(({ at }) => at)
+    expect(calls.length).toBeLessThan(20)
+  })
+
   it('without any way the SA waits, and moves when there is one', () => {
     const pair = up({ livenessMs: 30_000 })
     pair.net.isCut = () => true

@@ -5,11 +5,14 @@
 import { describe, expect, it } from 'vitest'
 import type { PeerConfig, TunnelConfig } from '../../src/ike/api.ts'
 import { OUTDATED_LIFE_MS } from '../../src/ike/constants.ts'
+import { notification } from '../../src/ike/payloads.ts'
 import { parseEspProposal, parseIkeProposal } from '../../src/sa/proposal.ts'
 import { formatSelector } from '../../src/sa/selector-text.ts'
 import { utf8 } from '../../src/wire/bytes.ts'
+import { EXCHANGE_TYPE, NOTIFY } from '../../src/wire/iana.ts'
 import type { SimHost } from '../sim/host.ts'
 import { expectAgreement } from '../sim/invariants.ts'
+import { ikeIn, KeyRing } from '../sim/key-ring.ts'
 import { PERFECT } from '../sim/net.ts'
 import { connect, innerPacket, makePair, type Pair, type PairOptions, peer, RIGHT, selector } from '../sim/pair.ts'
 
@@ -272,6 +275,32 @@ describe('tunnels', () => {
   })
 })
 
+describe('a tunnel that is divided into pairs', () => {
+  const nets = (...thirds: number[]) => thirds.map((third) => selector(`10.2.${third}.0/24`))
+  const split = { left: { splitTunnels: true }, right: { splitTunnels: true } } as const
+  const set = (pair: Case, ...thirds: number[]): void => {
+    pair.change('right', withLan({ localSelectors: nets(...thirds) }))
+    pair.change('left', withLan({ remoteSelectors: nets(...thirds) }))
+  }
+
+  it('gets and loses pairs, and those that stay are not touched', () => {
+    const pair = connected(split)
+    set(pair, 0, 1)
+    pair.world.run(20_000)
+    expect(remotes(pair.left).sort()).toEqual(['10.2.0.0/24', '10.2.1.0/24'])
+    const before = spis(pair.left)
+    set(pair, 0, 1, 2)
+    expect(underTraffic(pair, 1_000)).toEqual(NONE)
+    expect(remotes(pair.left).sort()).toEqual(['10.2.0.0/24', '10.2.1.0/24', '10.2.2.0/24'])
+    expect(spis(pair.left)).toEqual(expect.arrayContaining(before))
+    set(pair, 0, 2)
+    expect(underTraffic(pair, 1_000)).toEqual(NONE)
+    pair.world.run(20_000)
+    expect(remotes(pair.left).sort()).toEqual(['10.2.0.0/24', '10.2.2.0/24'])
+    expectAgreement(pair)
+  })
+})
+
 describe('while keys change', () => {
   const WIDER = withLan({ remoteSelectors: [net('right'), net('right', 1)] })
   const rekeys = {
@@ -334,6 +363,22 @@ describe('another identity, key or address', () => {
     pair.world.run(OUTDATED_LIFE_MS + 60_000)
     expect(ikeOf(pair.left)).toHaveLength(1)
     expectAgreement(pair)
+  })
+
+  it('where only the peer calls, it is told how long its old proof counts (RFC 4478)', () => {
+    const ring = new KeyRing()
+    const pair = connected({ right: gateway(answers.right), rightOptions: { keyLog: ring } })
+    const told: number[] = []
+    pair.net.tap = (datagram) => {
+      const message = ikeIn(datagram)
+      const opened = message?.header.exchangeType === EXCHANGE_TYPE.INFORMATIONAL ? ring.open(message) : undefined
+      const notify = notification(opened?.ok ? opened.value : [], NOTIFY.AUTH_LIFETIME)
+      if (notify !== undefined) told.push(new DataView(notify.data.slice().buffer).getUint32(0))
+      return datagram
+    }
+    pair.change('right', KEY)
+    pair.world.run(1_000)
+    expect(told).toEqual([OUTDATED_LIFE_MS / 1_000 - 1])
   })
 
   it('here long before there: the old connection carries on, then the new one', () => {

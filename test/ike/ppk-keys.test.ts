@@ -4,7 +4,7 @@ import { encr, ke, prf } from '../../src/crypto/registry.ts'
 import type { Datagram, PeerConfig } from '../../src/ike/api.ts'
 import { selectorPayload, spiOctets } from '../../src/ike/exchanges/child.ts'
 import { natDetectionNotifies } from '../../src/ike/nat-detection.ts'
-import { find, notification, notify } from '../../src/ike/payloads.ts'
+import { find, notification, notify, signatureHashNotify } from '../../src/ike/payloads.ts'
 import { Protection } from '../../src/ike/protect.ts'
 import { toWireProposals } from '../../src/sa/negotiate.ts'
 import { parseEspProposal, parseIkeProposal } from '../../src/sa/proposal.ts'
@@ -75,6 +75,8 @@ const initPayloads = (header: IkeHeader, to: string, sa: Payload): Payload[] => 
   { type: 'KE', method: KE.CURVE25519, data: independent.x25519Public(secret) },
   { type: 'Nonce', data: nonce },
   ...natDetectionNotifies(header, socket(to)),
+  // Whose first message is shorter than the answer would be asked for a cookie.
+  signatureHashNotify([2, 3, 4, 5]),
   notify(USE_PPK),
 ]
 

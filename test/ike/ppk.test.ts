@@ -281,6 +281,35 @@ describe('afterwards', () => {
   })
 })
 
+describe('with ML-KEM beside X25519 (RFC 9370)', () => {
+  const hybrid = { ike: ['aes128gcm16-prfsha256-x25519-ke1_mlkem768'] }
+
+  it.each([
+    'psk',
+    'ed25519',
+  ] as const)('%s: it goes into the keys of the last exchange, and stays through a rekeying', (auth) => {
+    const pair = openPair({ auth, ...hybrid, ...bothSides(optional) })
+    expect(connect(pair, 2_000)).toBeDefined()
+    expect(sentPayloads(pair, { exchange: EXCHANGE_TYPE.IKE_INTERMEDIATE, isResponse: true })).not.toEqual([])
+    expect([inUse(pair.left), inUse(pair.right)]).toEqual([['office-2026'], ['office-2026']])
+    expect(trafficFlows(pair)).toBe(true)
+    const [{ id = 0 } = {}] = pair.left.endpoint.snapshot()
+    pair.left.endpoint.rekeyIke(id, pair.world.now)
+    pair.world.run(10_000)
+    expect([inUse(pair.left), inUse(pair.right)]).toEqual([['office-2026'], ['office-2026']])
+    expect(trafficFlows(pair)).toBe(true)
+  })
+
+  it('another one, optional: the same without, and with another secret: refused', () => {
+    const plain = openPair({ ...hybrid, left: optional, right: ppk(false, { id: 'branch-2020' }) })
+    expect(connect(plain, 2_000)).toBeDefined()
+    expect(inUse(plain.left)).toEqual([undefined])
+    const refused = attempt(openPair({ ...hybrid, left: optional, right: ppk(false, { secret: 'of somebody else' }) }))
+    expectNoTunnel(refused)
+    expect(closings(refused.right)[0]?.text).toContain('its PPK "office-2026" is another one')
+  })
+})
+
 describe('slow signatures: an optional PPK takes two', () => {
   it('both are waited for', () => {
     const pair = openPair({ auth: 'rsa', ...bothSides(optional) })

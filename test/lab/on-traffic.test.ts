@@ -57,4 +57,28 @@ labDescribe('a tunnel that starts on traffic', TSVPN_TOOLS, () => {
     expect(answers.received, answers.output).toBeGreaterThan(60)
     for (const host of [pair.left, pair.right]) await host.stop()
   })
+
+  test('onDead: on-traffic: a dead peer is left alone until a packet wants through', { timeout: 90_000 }, async () => {
+    const { left } = lab()
+    const pair = configurePair(lab(), {
+      change: (side, setup) =>
+        side === 'left'
+          ? { ...setup, liveness: '1s', ikeOptions: { onDead: 'on-traffic' } }
+          : { ...setup, start: 'wait' },
+    })
+    await pair.right.start()
+    await pair.left.start()
+    await pair.left.up()
+    await pair.right.stop('SIGKILL')
+    await pair.left.event('peer-down', () => true, 45_000)
+    const [resting] = (await pair.left.status()).peers
+    expect(resting).toMatchObject({ state: 'waiting', ikeSas: [], nextAttemptInMs: null })
+    expect(resting?.reason).toContain('waits for traffic (onDead: on-traffic)')
+
+    await pair.right.start()
+    const answers = await ping(left, to, { count: 10, intervalSeconds: 0.05 })
+    expect(answers, answers.output).toMatchObject({ sent: 10, received: 10 })
+    expect((await pair.left.status()).peers[0]).toMatchObject({ state: 'up' })
+    for (const host of [pair.left, pair.right]) await host.stop()
+  })
 })

@@ -4,7 +4,6 @@
  * all of it.
  */
 import type { Datagram, PeerConfig, TunnelConfig } from '../../src/ike/api.ts'
-import type { TrafficSelector } from '../../src/sa/traffic-selector.ts'
 import { encodeIkeMessage } from '../../src/wire/ike-message.ts'
 import { initRequest } from '../ike/messages.ts'
 import type { SimHost } from './host.ts'
@@ -74,22 +73,18 @@ export const FAULTS: readonly Action[] = [
 
 /** Another file: selectors that still cover what is sent, or settings that want new keys, or some that want nothing. */
 function reload(life: Life, host: SimHost): void {
-  const length = 16 + life.below(3)
-  const narrowed = (text: string): TrafficSelector => selector(text.replace(/\d+$/, String(length)))
-  const changes: readonly ((tunnel: TunnelConfig) => Partial<TunnelConfig>)[] = [
-    ({ localSelectors }) => ({ localSelectors: localSelectors.map((ts) => narrowed(cidr(ts))) }),
-    ({ remoteSelectors }) => ({ remoteSelectors: remoteSelectors.map((ts) => narrowed(cidr(ts))) }),
-    () => ({ replayWindow: 64 * (1 + life.below(2)) }),
-    () => ({}),
+  // Right's side is one network, of which its first address is used.
+  const network = [selector(`10.2.0.0/${16 + life.below(3)}`)]
+  const isLeft = host === life.pair.left
+  const changes: readonly Partial<TunnelConfig>[] = [
+    isLeft ? { remoteSelectors: network } : { localSelectors: network },
+    { replayWindow: 64 * (1 + life.below(2)) },
+    {},
   ]
   const change = changes[life.below(changes.length)]
-  if (change === undefined) return
-  const tunnels = (peer: PeerConfig) => peer.tunnels.map((tunnel) => ({ ...tunnel, ...change(tunnel) }))
+  const tunnels = (peer: PeerConfig) => peer.tunnels.map((tunnel) => ({ ...tunnel, ...change }))
   host.reload((peer) => ({ ...peer, tunnels: tunnels(peer) }), life.now)
 }
-
-/** The network around the first address. */
-const cidr = ({ startAddress }: TrafficSelector): string => `${startAddress.join('.')}/16`
 
 /** Cuts the network for a while; a later cut takes its place, and the end of either mends it. */
 function cut(life: Life, isCut: (datagram: Datagram) => boolean): void {

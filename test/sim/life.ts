@@ -4,7 +4,7 @@
  * cryptography allows it.
  */
 import type { Instant } from '../../src/env.ts'
-import type { Datagram } from '../../src/ike/api.ts'
+import type { Datagram, PeerConfig } from '../../src/ike/api.ts'
 import { RECONNECT_FIRST_MS, RECONNECT_MAX_MS, RETRANSMIT_TRIES } from '../../src/ike/constants.ts'
 import { retransmitDelay } from '../../src/ike/window.ts'
 import { type Action, COMMANDS, FAULTS, INITIATE } from './actions.ts'
@@ -72,10 +72,12 @@ export class Life {
       for (const host of this.#hosts) this.#checkWhenChanged(host)
     }
     const { nat, auth, ike, esp, livenessMs, left, right } = options
-    const childless = `childless ${left?.childless}/${right?.childless}`
-    this.#note(
-      `${this.#scenario.isCalm ? 'calm, ' : ''}${nat ? 'NAT, ' : ''}${auth}${left?.ppk ? ', PPK' : ''}, ${childless}, ${ike}, ${esp}, liveness ${livenessMs} ms`,
-    )
+    const { isCalm, pairs } = this.#scenario
+    const traits = [...(isCalm ? ['calm'] : []), ...(nat ? ['NAT'] : []), ...(pairs > 1 ? [`${pairs} pairs`] : [])]
+    const sides = (of: (side: Partial<PeerConfig> | undefined) => unknown) => [left, right].map(of).join('/')
+    const more = `liveness ${livenessMs} ms, reauth ${sides((side) => Math.round(side?.reauthMs ?? 0))} ms`
+    const childless = `childless ${sides((side) => side?.childless)}`
+    this.#note([...traits, left?.ppk ? `${auth}, PPK` : auth, childless, ike, esp, more].join(', '))
   }
 
   /** @throws Error that says what is broken */
@@ -143,8 +145,9 @@ export class Life {
     const sent = this.#sentInner.get(host) ?? []
     this.#sentInner.set(host, sent)
     const isLeft = host === this.pair.left
-    const [source, destination] = isLeft ? (['10.1.0.1', '10.2.0.1'] as const) : (['10.2.0.1', '10.1.0.1'] as const)
     for (let i = 0; i < count && !host.isDown; i++) {
+      const left = `10.1.${this.#packets % this.#scenario.pairs}.1`
+      const [source, destination] = isLeft ? ([left, '10.2.0.1'] as const) : (['10.2.0.1', left] as const)
       const packet = innerPacket(source, destination, `${SECRET_WORD} ${host.name} ${this.#packets++}`)
       if (this.world.sendInner(host, packet) === undefined) sent.push(packet)
     }
@@ -239,9 +242,10 @@ export class Life {
     if (this.world.run(Math.max(0, deadline - this.now), () => this.#isSettled()) === undefined) return false
     if (this.#wanted.size === 0) return true
     const before = this.#hosts.map(({ delivered }) => delivered.length)
-    for (const host of this.#hosts) this.sendInner(host, 1)
+    const { pairs } = this.#scenario
+    for (const host of this.#hosts) this.sendInner(host, pairs)
     this.world.run(4 * PERFECT.delayMs)
-    return this.#hosts.every(({ delivered }, i) => delivered.length > (before[i] ?? 0))
+    return this.#hosts.every(({ delivered }, i) => delivered.length >= (before[i] ?? 0) + pairs)
   }
 
   /** All is forgotten even when the goodbyes are lost. */
@@ -265,13 +269,11 @@ export class Life {
     return GIVE_UP_MS + Math.max(livenessMs + RECONNECT_FIRST_MS, RECONNECT_MAX_MS) + HANDSHAKE_MS
   }
 
-  /** One tunnel when somebody wants it, none otherwise. */
+  /** One IKE SA with its Child SAs when somebody wants it, none otherwise. What lingers only receives. */
   #isSettled(): boolean {
     const { left, right } = this.pair
-    const tunnels = this.#wanted.size > 0 ? 1 : 0
-    if (left.installed.size !== tunnels || right.installed.size !== tunnels) return false
     const [l, r] = [invariants.liveSas(left, true), invariants.liveSas(right, false)]
-    return l.length === 2 * tunnels && l.join() === r.join()
+    return l.length === (this.#wanted.size > 0 ? 1 + this.#scenario.pairs : 0) && l.join() === r.join()
   }
 
   // Small things.

@@ -9,19 +9,22 @@ import { checkSelection, toWireProposals, withoutKeyExchange } from '../../sa/ne
 import { narrow } from '../../sa/traffic-selector.ts'
 import { CERT_ENCODING, EXCHANGE_TYPE, NOTIFY, PROTOCOL } from '../../wire/iana.ts'
 import type { Payload, PayloadOf, Proposal } from '../../wire/ike-types.ts'
+import { armLifetime } from '../ageing.ts'
 import type { Failure, LocalAuth, PeerConfig } from '../api.ts'
 import { checkPeer, idBody } from '../auth/authenticate.ts'
 import { adoptPpk, judgePpkAnswer, mixedKeys, ppkName, wipeMixed } from '../auth/ppk.ts'
+import { heedLifetime } from '../auth-lifetime.ts'
 import type { Core } from '../core.ts'
 import { failures } from '../describe.ts'
 import { sameIdentity } from '../identity.ts'
 import type { ChildOffer, Handshake, IkeSa, LiveChild } from '../ike-sa.ts'
 import { sendRequest } from '../messaging.ts'
-import { errorNotify, find, notify } from '../payloads.ts'
+import { errorNotify, find, notification, notify } from '../payloads.ts'
+import { portionsNamed } from '../portions.ts'
 import type { Protection } from '../protect.ts'
 import { type InitiatorProofs, proveInitiator } from './auth-proofs.ts'
 import { installChild, selectorPayload, selectorsOf, spiNumber, spiOctets } from './child.ts'
-import { addChild, makeFurtherTunnels } from './children.ts'
+import { addChild, askByPairs, makeFurtherTunnels } from './children.ts'
 import { agreeOnMobike, mobikeOffer } from './mobike.ts'
 
 export function beginAuth(
@@ -32,7 +35,7 @@ export function beginAuth(
   handshake: Handshake,
   now: Instant,
 ): void {
-  const [tunnel] = peer.tunnels
+  const [tunnel] = portionsNamed(sa, peer, sa.calledFor[0] ?? { tunnel: peer.tunnels[0]?.name ?? '' })
   if (tunnel === undefined) throw new RangeError(`peer ${peer.name} has no tunnel`)
   const isChildless = handshake.allowsChildless && peer.childless === 'prefer'
   const offer = isChildless ? undefined : { tunnel, inboundSpi: core.newInboundSpi() }
@@ -105,22 +108,26 @@ export function handleAuthResponse(core: Core, sa: IkeSa, payloads: readonly Pay
   const children = new Map<number, LiveChild>()
   sa.state = { name: 'established', peer, protection, remoteId: idr, since: now, children }
   core.established(sa, now)
+  heedLifetime(sa, payloads, now, core.env.rng)
+  armLifetime(core, sa, now)
   if (offer === undefined) {
     sa.beganChildless = true
     makeFurtherTunnels(core, sa, now)
     return core.settled(sa, now)
   }
   if (error !== undefined) {
-    childRefused(core, peer, offer, error.notifyType)
-    return makeFurtherTunnels(core, sa, now, offer.tunnel.name)
+    const isAskedAgain = error.notifyType === NOTIFY.SINGLE_PAIR_REQUIRED && askByPairs(core, sa, offer.tunnel, now)
+    if (!isAskedAgain) childRefused(core, peer, offer, error.notifyType)
+    return makeFurtherTunnels(core, sa, now, offer.tunnel)
   }
   const child = acceptChild(core, sa, peer, protection, handshake, offer, payloads, now)
   if ('reason' in child) {
     deleteOffered(core, sa, protection, offer, now)
     tunnelFailed(core, peer, offer, child)
-    return makeFurtherTunnels(core, sa, now, offer.tunnel.name)
+    return makeFurtherTunnels(core, sa, now, offer.tunnel)
   }
   addChild(core, sa, child, now)
+  if (notification(payloads, NOTIFY.ADDITIONAL_TS_POSSIBLE)) askByPairs(core, sa, offer.tunnel, now)
   makeFurtherTunnels(core, sa, now)
   core.settled(sa, now)
 }

@@ -9,14 +9,17 @@ import type { IkeMessage, Payload, PayloadOf } from '../../wire/ike-types.ts'
 import type { Failure, PeerConfig, PpkConfig } from '../api.ts'
 import { checkPeer, idBody, proveOurselves } from '../auth/authenticate.ts'
 import { adoptPpk, judgePpkRequest, mixedKeys, ppkConfirmation, ppkName, wipeMixed } from '../auth/ppk.ts'
-import { PEER_FIRST_MS } from '../constants.ts'
+import { authLifetime } from '../auth-lifetime.ts'
+import { HANDOVER_MS, PEER_FIRST_MS } from '../constants.ts'
 import type { Core } from '../core.ts'
 import { failures, formatOffers } from '../describe.ts'
 import type { Handshake, IkeSa, LiveChild } from '../ike-sa.ts'
 import { sendResponse } from '../messaging.ts'
 import { isUntranslated } from '../mobike.ts'
 import { asksForRawKey, find, notification, notify } from '../payloads.ts'
+import { portionFor } from '../portions.ts'
 import type { Protection } from '../protect.ts'
+import { schedule } from '../tasks.ts'
 import { rawPublicKey } from './auth-initiator.ts'
 import { answerChild, type ChildVerdict, installChild, selectorPayload, spiNumber, spiOctets } from './child.ts'
 import { addChild, makeMissingTunnels } from './children.ts'
@@ -132,8 +135,14 @@ function complete(
   const inboundSpi = verdict?.kind === 'agreed' ? core.newInboundSpi() : 0
   if (verdict?.kind === 'agreed') {
     const spis = { exchangeRole: 'responder', inboundSpi, outboundSpi: spiNumber(verdict.child.selected.spi) } as const
-    const child = installChild(core, sa, peer, protection, handshake, verdict.child, spis, now)
+    // Made before the break: we go on sending on what the peer has until it has this one, too.
+    const isBeside = core.isCarried(sa, peer, verdict.child)
+    const carries = isBeside ? 'later' : 'now'
+    const tunnel = portionFor(sa, peer, verdict.child.tunnel, verdict.child.selectors)
+    const agreed = { ...verdict.child, tunnel }
+    const child = installChild(core, sa, peer, protection, handshake, agreed, spis, now, carries)
     addChild(core, sa, child, now)
+    if (isBeside) schedule(core, sa, { kind: 'use-child', childId: child.sa.id }, now, HANDOVER_MS)
   } else if (verdict !== undefined) {
     core.emit({ kind: 'tunnel-failed', peer: peer.name, tunnel: peer.tunnels[0]?.name ?? '', failure: verdict.failure })
   }
@@ -143,7 +152,7 @@ function complete(
   const identity: Payload[] = [{ type: 'IDr', ...peer.localId }, ...rawKey, auth]
   const child = verdict === undefined ? [] : childPayloads(verdict, inboundSpi)
   const confirmation = ppk === undefined ? [] : [ppkConfirmation()]
-  const answer = [...identity, ...child, ...mobikeOffer(core, sa, peer), ...confirmation]
+  const answer = [...identity, ...child, ...mobikeOffer(core, sa, peer), ...authLifetime(peer), ...confirmation]
   sendResponse(core, sa, protection, request, answer, now)
   if (sa.beganChildless) makeMissingTunnels(core, sa, now, PEER_FIRST_MS)
   core.settled(sa, now)

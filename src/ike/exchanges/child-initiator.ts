@@ -16,19 +16,21 @@ import { type ChildCreation, losesAgainst } from '../creation.ts'
 import { failures } from '../describe.ts'
 import type { IkeSa, LiveChild } from '../ike-sa.ts'
 import { sendRequest } from '../messaging.ts'
-import { errorNotify, find } from '../payloads.ts'
+import { errorNotify, find, notification } from '../payloads.ts'
+import { isDivisible, type Portion, portionsOf } from '../portions.ts'
 import { wipeCreation } from '../secrets.ts'
 import { armTasks, schedule, type TaskGoal } from '../tasks.ts'
 import {
   type AgreedChild,
   type ChildSecrets,
   installChild,
+  isSameWay,
   selectorPayload,
   selectorsOf,
   spiNumber,
   spiOctets,
 } from './child.ts'
-import { addChild, childrenOf, dropChild, isServed, replace, useChild } from './children.ts'
+import { addChild, askByPairs, childrenOf, dropChild, isServed, replace, standInFor, useChild } from './children.ts'
 import {
   generatePrivate,
   keyPayload,
@@ -43,36 +45,45 @@ import { followUp } from './follow-up-initiator.ts'
 import { isAllowed } from './reconcile.ts'
 
 /** @param old the Child SA that the new one replaces. @returns false when there is nothing to do */
-export function beginChild(
-  core: Core,
-  sa: IkeSa,
-  tunnel: TunnelConfig,
-  old: LiveChild | undefined,
-  now: Instant,
-): boolean {
-  if (old === undefined ? isServed(sa, tunnel.name) : old.phase !== 'live') return false
+export function beginChild(core: Core, sa: IkeSa, tunnel: Portion, old: LiveChild | undefined, now: Instant): boolean {
+  if (old === undefined ? isServed(sa, tunnel) : old.phase !== 'live') return false
   if (old !== undefined) old.phase = 'rekeying'
   const [method] = methodsOf(tunnel.espProposals)
   startAttempt(core, sa, { tunnel, rekeys: old?.sa.id, isReplacement: false, method, retries: 0 }, now)
   return true
 }
 
-/** A Child SA with the selectors of the configuration, made beside an outdated one, which goes when the new one stands. */
+/**
+ * Child SAs with the selectors of the configuration, made beside outdated ones, which go when the new ones stand: one for each
+ * portion of the tunnel that has none.
+ */
 export function beginReplacement(core: Core, sa: IkeSa, tunnel: TunnelConfig, now: Instant): void {
   const gone = outdated(sa, tunnel.name)
-  if (gone.length === 0) return
-  const isCurrent = (child: LiveChild) => child.sa.tunnel === tunnel.name && !child.isOutdated && child.phase === 'live'
-  const made = [...childrenOf(sa).values()].findLast(isCurrent)
-  if (made !== undefined) return retire(core, sa, gone, made, now)
-  const [method] = methodsOf(tunnel.espProposals)
-  startAttempt(core, sa, { tunnel, rekeys: undefined, isReplacement: true, method, retries: 0 }, now)
+  if (gone.length === 0 || sa.peer === undefined) return
+  const missing = portionsOf(sa, sa.peer, tunnel).find((portion) => currentFor(sa, portion) === undefined)
+  if (missing === undefined) return retireOutdated(core, sa, gone, now)
+  const [method] = methodsOf(missing.espProposals)
+  startAttempt(core, sa, { tunnel: missing, rekeys: undefined, isReplacement: true, method, retries: 0 }, now)
 }
 
-/** The peer has made one meanwhile. */
-function retire(core: Core, sa: IkeSa, gone: readonly LiveChild[], heir: LiveChild, now: Instant): void {
-  useChild(core, sa, heir)
+/** A Child SA that was made under the configuration as it is, by whichever side. */
+function currentFor(sa: IkeSa, { name, pair, localSelectors, remoteSelectors }: Portion): LiveChild | undefined {
+  const way = { tunnel: name, localSelectors, remoteSelectors }
+  return [...childrenOf(sa).values()].findLast(
+    (child) =>
+      child.phase === 'live' &&
+      !child.isOutdated &&
+      (pair === undefined ? child.sa.tunnel === name : isSameWay(child.sa, way)),
+  )
+}
+
+function retireOutdated(core: Core, sa: IkeSa, gone: readonly LiveChild[], now: Instant): void {
   for (const child of gone) {
-    replace(child, heir)
+    const heir = standInFor(sa, child)
+    if (heir !== undefined) {
+      useChild(core, sa, heir)
+      replace(child, heir)
+    }
     schedule(core, sa, { kind: 'delete-child', childId: child.sa.id }, now)
   }
 }
@@ -178,11 +189,14 @@ export function handleChildResponse(
     }
     const additional = additionalMethods(agreed.selected.transforms).flatMap((id) => ke(id) ?? [])
     const secrets = sharedSecret === undefined ? [] : [sharedSecret]
+    const isPart = notification(payloads, NOTIFY.ADDITIONAL_TS_POSSIBLE) !== undefined
     followUp(core, sa, creation, additional, payloads, secrets, at, (result, doneAt) => {
       if (result.kind === 'refused') return handleRefusal(core, sa, creation, result.notifyType, NO_KEY, doneAt)
       if (result.kind === 'done') {
         const { nonceI } = creation
-        return complete(core, sa, creation, agreed, { nonceI, nonceR, secrets: result.secrets }, doneAt)
+        complete(core, sa, creation, agreed, { nonceI, nonceR, secrets: result.secrets }, doneAt)
+        if (isPart && creation.rekeys === undefined) askByPairs(core, sa, creation.tunnel, doneAt)
+        return
       }
       abandonOffer(core, sa, creation, doneAt)
       fail(core, sa, creation, failures.invalidMessage(who, result.detail), doneAt)
@@ -242,25 +256,29 @@ function complete(
   sa.creation = undefined
   const old = oldChild(sa, creation)
   child.isOutdated = old?.isOutdated === true
-  const rekeyed = old === undefined ? [] : [old]
-  // Looked for before the new one stands there, which may be outdated itself by now.
-  const predecessors = creation.isReplacement ? outdated(sa, creation.tunnel.name) : rekeyed
   addChild(core, sa, child, now)
-  // What the peer rekeys goes by the peer's Delete; what we were to rekey or replace goes by ours.
-  const deletedByUs = isBeaten ? [child, ...(creation.isReplacement ? predecessors : [])] : predecessors
   if (isBeaten) {
     child.phase = 'redundant'
-    if (rival !== undefined && rekeyed.length === 0) useChild(core, sa, rival)
-  } else if (rival !== undefined) {
-    rival.phase = 'redundant'
-    // Its maker deletes it, unless our request came so late that it took it for one more, with other selectors.
-    if (rekeyed.length === 0) schedule(core, sa, { kind: 'delete-child', childId: rival.sa.id }, now, REDUNDANT_LIFE_MS)
+    if (rival !== undefined && old === undefined) useChild(core, sa, rival)
+    else if (rival !== undefined && old !== undefined) replace(old, rival)
+    schedule(core, sa, { kind: 'delete-child', childId: child.sa.id }, now)
+  } else {
+    if (rival !== undefined) retire(core, sa, rival, now)
+    if (old !== undefined) {
+      replace(old, child)
+      schedule(core, sa, { kind: 'delete-child', childId: old.sa.id }, now)
+    }
   }
-  const heir = isBeaten ? rival : child
-  if (heir !== undefined) for (const predecessor of predecessors) replace(predecessor, heir)
-  for (const gone of deletedByUs) schedule(core, sa, { kind: 'delete-child', childId: gone.sa.id }, now)
+  // The next pair, or, when this was the last one, what it all took the place of.
+  if (creation.isReplacement) schedule(core, sa, { kind: 'replace-child', tunnel: creation.tunnel.name }, now)
   core.settled(sa, now)
   armTasks(core, sa, now)
+}
+
+/** The peer's is redundant, and the peer deletes it. One that forgets is helped after a while. */
+function retire(core: Core, sa: IkeSa, rival: LiveChild, now: Instant): void {
+  rival.phase = 'redundant'
+  schedule(core, sa, { kind: 'delete-child', childId: rival.sa.id }, now, REDUNDANT_LIFE_MS)
 }
 
 function handleRefusal(
@@ -290,6 +308,11 @@ function handleRefusal(
         schedule(core, sa, goalOf(creation), now, temporaryDelay(core))
       return
     }
+    case NOTIFY.SINGLE_PAIR_REQUIRED:
+      if (creation.rekeys !== undefined || !isDivisible(tunnel)) break
+      giveUp(core, sa, creation, now)
+      askByPairs(core, sa, tunnel, now)
+      return
     case NOTIFY.CHILD_SA_NOT_FOUND:
       giveUp(core, sa, creation, now)
       // It is half open: the peer lost it, or its Delete crosses our request (§2.25.1).
@@ -314,14 +337,15 @@ function fail(core: Core, sa: IkeSa, creation: ChildCreation, failure: Failure, 
   core.emit({ kind: 'tunnel-failed', peer: peer.name, tunnel: tunnel.name, failure })
   // The old Child SA stays only where the configuration still allows all of it.
   for (const child of creation.isReplacement ? outdated(sa, tunnel.name) : [])
-    if (!isAllowed(child, tunnel)) schedule(core, sa, { kind: 'delete-child', childId: child.sa.id }, now)
+    if (!isAllowed(child, sa)) schedule(core, sa, { kind: 'delete-child', childId: child.sa.id }, now)
   schedule(core, sa, goalOf(creation), now, TUNNEL_RETRY_MS)
 }
 
 /** What an attempt was for, to be tried again. */
-function goalOf({ rekeys, isReplacement, tunnel }: ChildCreation): TaskGoal {
+function goalOf({ rekeys, isReplacement, tunnel: { name, pair } }: ChildCreation): TaskGoal {
   if (rekeys !== undefined) return { kind: 'rekey-child', childId: rekeys }
-  return { kind: isReplacement ? 'replace-child' : 'create-child', tunnel: tunnel.name }
+  if (isReplacement) return { kind: 'replace-child', tunnel: name }
+  return { kind: 'create-child', tunnel: name, ...(pair !== undefined && { pair }) }
 }
 
 function planOf({ tunnel, rekeys, isReplacement, method, retries, rival }: ChildCreation): Plan {

@@ -10,14 +10,23 @@ import { NOTIFY, PROTOCOL, TRANSFORM_TYPE } from '../../wire/iana.ts'
 import type { IkeMessage, Payload } from '../../wire/ike-types.ts'
 import { CHILDREN_PER_SA, CONFIRMED_AFTER_MS, NONCE_LENGTH, TAKE_OVER_MS } from '../constants.ts'
 import type { Core } from '../core.ts'
-import { lowestNonce } from '../creation.ts'
+import { type ChildCreation, lowestNonce } from '../creation.ts'
 import { failures } from '../describe.ts'
 import type { IkeSa, LiveChild } from '../ike-sa.ts'
 import { sendResponse } from '../messaging.ts'
 import { find, notification, notify } from '../payloads.ts'
+import { portionFor } from '../portions.ts'
 import { armTasks, schedule } from '../tasks.ts'
-import { type AgreedChild, answerChild, installChild, selectorPayload, spiNumber, spiOctets } from './child.ts'
-import { addChild, childrenOf, heirOf, overlaps, replace } from './children.ts'
+import {
+  type AgreedChild,
+  answerChild,
+  installChild,
+  isSameWay,
+  selectorPayload,
+  spiNumber,
+  spiOctets,
+} from './child.ts'
+import { addChild, childrenOf, heirOf, replace } from './children.ts'
 import { judgeKe, type KeVerdict, keyPayload, suitesInCreate, withAnswer } from './create-child.ts'
 import { type AwaitedFollowUp, awaitFollowUp } from './follow-up-responder.ts'
 
@@ -84,8 +93,9 @@ function isJustMade(sa: IkeSa, { tunnel, selectors }: AgreedChild, now: Instant)
   const sameAs = (child: LiveChild): boolean =>
     child.exchangeRole === 'initiator' &&
     child.phase === 'live' &&
-    child.config === tunnel &&
+    child.sa.tunnel === tunnel.name &&
     now - child.installedAt < CONFIRMED_AFTER_MS &&
+    JSON.stringify(child.sa.localSelectors) === JSON.stringify(selectors.local) &&
     JSON.stringify(child.sa.remoteSelectors) === JSON.stringify(selectors.remote)
   return [...childrenOf(sa).values()].some(sameAs)
 }
@@ -113,6 +123,13 @@ function compute(
     const offer = { agreed, old, nonceI, nonceR: core.env.rng.bytes(NONCE_LENGTH), inboundSpi: core.newInboundSpi() }
     answer(core, sa, request, offer, method, key, at)
   })
+}
+
+/** Both sides are about to replace the same Child SA, or to make one for the same packets; another pair of a tunnel is none. */
+function isRival({ rekeys, tunnel }: ChildCreation, made: LiveChild, replaced: LiveChild | undefined): boolean {
+  if (rekeys !== replaced?.sa.id) return false
+  const { name, localSelectors, remoteSelectors } = tunnel
+  return replaced !== undefined || isSameWay(made.sa, { tunnel: name, localSelectors, remoteSelectors })
 }
 
 /** A Child SA that lacks nothing but its keys. */
@@ -148,14 +165,15 @@ function answer(
   const secrets = key === undefined ? [] : [key.sharedSecret]
   const remaining = additionalMethods(transforms).flatMap((id) => ke(id) ?? [])
   if (remaining.length > 0) {
-    const { old } = draft
     const complete: AwaitedFollowUp['complete'] = (last, lastKey, all, at) => {
-      // Our own rekeying was done first: the peer knows its result and falls back on it.
-      if (old !== undefined && !mayBeReplaced(sa, old)) {
+      // Our own attempt at the same was done first: the peer knows its result and falls back on it.
+      if (draft.old === undefined ? isJustMade(sa, draft.agreed, at) : !mayBeReplaced(sa, draft.old)) {
         return sendResponse(core, sa, protection, last, [notify(NOTIFY.TEMPORARY_FAILURE)], at)
       }
       install(core, sa, draft, all, at)
       sendResponse(core, sa, protection, last, [lastKey], at)
+      // Since the request, another IKE SA with the same peer may have come up.
+      core.settled(sa, at)
     }
     response.push(awaitFollowUp(core, sa, { remaining, secrets, complete }, now))
     return sendResponse(core, sa, protection, request, response, now)
@@ -170,27 +188,24 @@ function answer(
 function install(core: Core, sa: IkeSa, draft: Draft, secrets: readonly Uint8Array[], now: Instant): void {
   if (sa.state.name !== 'established') return
   const { peer, protection } = sa.state
-  const { agreed, old, nonceI, nonceR, inboundSpi } = draft
+  const { old, nonceI, nonceR, inboundSpi } = draft
+  const tunnel = old?.config ?? portionFor(sa, peer, draft.agreed.tunnel, draft.agreed.selectors)
+  const agreed = { ...draft.agreed, tunnel }
   const spis = { exchangeRole: 'responder', inboundSpi, outboundSpi: spiNumber(agreed.selected.spi) } as const
   const replaced = old && childrenOf(sa).get(old.sa.id)
   // One that carries the tunnel goes on until the peer, which has made another, deletes it.
+  const { local: localSelectors, remote: remoteSelectors } = agreed.selectors
+  const way = { tunnel: tunnel.name, localSelectors, remoteSelectors }
   const isStanding =
     replaced === undefined &&
-    [...childrenOf(sa).values()].some(
-      (other) =>
-        other.phase === 'live' &&
-        other.sa.tunnel === agreed.tunnel.name &&
-        overlaps(other, { localSelectors: agreed.selectors.local, remoteSelectors: agreed.selectors.remote }),
-    )
+    [...childrenOf(sa).values()].some((other) => other.phase === 'live' && isSameWay(other.sa, way))
   const carries = replaced === undefined && !isStanding ? 'now' : 'later'
   const child = installChild(core, sa, peer, protection, { nonceI, nonceR, secrets }, agreed, spis, now, carries)
   child.isOutdated = replaced?.isOutdated === true
   addChild(core, sa, child, now)
   if (isStanding) schedule(core, sa, { kind: 'use-child', childId: child.sa.id }, now, TAKE_OVER_MS)
   const { creation } = sa
-  const isRival =
-    creation?.kind === 'child' && creation.rekeys === replaced?.sa.id && creation.tunnel.name === agreed.tunnel.name
-  if (isRival) {
+  if (creation?.kind === 'child' && isRival(creation, child, replaced)) {
     creation.rival = { childId: child.sa.id, lowestNonce: lowestNonce(nonceI, nonceR) }
   } else if (replaced !== undefined) replace(replaced, child)
   sa.unconfirmed = child.sa.id

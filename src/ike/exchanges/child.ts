@@ -7,7 +7,7 @@ import type { Instant } from '../../env.ts'
 import type { ChildSa, EspSuite } from '../../sa/child-sa.ts'
 import { type SelectedProposal, selectProposal, transformOf, withoutKeyExchange } from '../../sa/negotiate.ts'
 import { formatSuite, type SuiteProposal } from '../../sa/proposal.ts'
-import { fromWire, narrow, type TrafficSelector, toWire } from '../../sa/traffic-selector.ts'
+import { fromWire, intersect, narrow, type TrafficSelector, toWire } from '../../sa/traffic-selector.ts'
 import { ESN, NOTIFY, PROTOCOL, TRANSFORM_TYPE } from '../../wire/iana.ts'
 import type { Payload, Transform } from '../../wire/ike-types.ts'
 import type { Failure, PeerConfig, TunnelConfig } from '../api.ts'
@@ -18,6 +18,7 @@ import type { IkeSa, LiveChild } from '../ike-sa.ts'
 import { lifetimeFrom } from '../lifetime.ts'
 import { espPathOf } from '../paths.ts'
 import { find } from '../payloads.ts'
+import type { Portion } from '../portions.ts'
 import type { Protection } from '../protect.ts'
 
 export interface Selectors {
@@ -27,7 +28,7 @@ export interface Selectors {
 
 /** A Child SA agreed on, before its keys. */
 export interface AgreedChild {
-  readonly tunnel: TunnelConfig
+  readonly tunnel: Portion
   readonly selected: SelectedProposal
   readonly selectors: Selectors
 }
@@ -158,6 +159,16 @@ export function installChild(
   }
 }
 
+export type Way = Pick<ChildSa, 'tunnel' | 'localSelectors' | 'remoteSelectors'>
+
+/** Whether two Child SAs, agreed or made, are of one tunnel and would carry some of the same packets. */
+export function isSameWay(a: Way, b: Way): boolean {
+  const isMet = (some: readonly TrafficSelector[], others: readonly TrafficSelector[]): boolean =>
+    some.some((ts) => others.some((other) => intersect(ts, other) !== undefined))
+  return (
+    a.tunnel === b.tunnel && isMet(a.localSelectors, b.localSelectors) && isMet(a.remoteSelectors, b.remoteSelectors)
+  )
+}
 export function removeChild(core: Core, peer: PeerConfig, child: LiveChild): void {
   const { id, tunnel, inboundSpi } = child.sa
   core.emit({ kind: 'remove-child-sa', id, peer: peer.name, tunnel, inboundSpi })

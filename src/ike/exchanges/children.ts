@@ -3,13 +3,14 @@
  * §1.4.1). An SA that was replaced keeps receiving until its Delete and a moment longer; what is sent moves before that.
  */
 import type { Instant } from '../../env.ts'
-import { intersect, type TrafficSelector } from '../../sa/traffic-selector.ts'
 import { armLifetime } from '../ageing.ts'
+import { inheritTrust } from '../auth-lifetime.ts'
 import { LINGER_MS, RECONNECT_FIRST_MS, SHORT_LIFE_MS, TUNNEL_RETRY_MS } from '../constants.ts'
 import type { Core } from '../core.ts'
-import type { IkeSa, LiveChild } from '../ike-sa.ts'
+import type { IkeSa, LiveChild, Wish } from '../ike-sa.ts'
+import { isDivisible, type Portion, portionsNamed, portionsOf } from '../portions.ts'
 import { schedule } from '../tasks.ts'
-import { removeChild } from './child.ts'
+import { isSameWay, removeChild } from './child.ts'
 import { reconcileChild } from './reconcile.ts'
 
 export function childrenOf(sa: IkeSa): Map<number, LiveChild> {
@@ -34,22 +35,14 @@ export function heirOf(sa: IkeSa, child: LiveChild): LiveChild | undefined {
   return child.replacedBy === undefined ? undefined : childrenOf(sa).get(child.replacedBy)
 }
 
-/** Another one of the same tunnel, made without a word about this one: the peer's selectors have changed. */
+/** Another one for the same packets, made without a word about this one: the peer's selectors have changed. */
 export function standInFor(sa: IkeSa, child: LiveChild): LiveChild | undefined {
-  const isLive = ({ phase }: LiveChild): boolean => phase === 'live' || phase === 'rekeying'
+  const isLive = ({ phase, isOutdated }: LiveChild): boolean =>
+    (phase === 'live' || phase === 'rekeying') && !(isOutdated && child.isOutdated)
   return [...childrenOf(sa).values()].findLast(
-    (other) => other !== child && other.sa.tunnel === child.sa.tunnel && isLive(other) && overlaps(child, other.sa),
+    (other) => other !== child && isLive(other) && isSameWay(child.sa, other.sa),
   )
 }
-
-/** @returns true when packets of the one may take the other */
-export function overlaps({ sa }: LiveChild, other: Selectors): boolean {
-  const meet = (a: readonly TrafficSelector[], b: readonly TrafficSelector[]): boolean =>
-    a.some((ts) => b.some((ts2) => intersect(ts, ts2) !== undefined))
-  return meet(sa.localSelectors, other.localSelectors) && meet(sa.remoteSelectors, other.remoteSelectors)
-}
-
-type Selectors = Pick<LiveChild['sa'], 'localSelectors' | 'remoteSelectors'>
 
 export function useChild(core: Core, sa: IkeSa, child: LiveChild): void {
   const { peer } = sa
@@ -61,13 +54,17 @@ export function useChild(core: Core, sa: IkeSa, child: LiveChild): void {
 export function dropChild(core: Core, sa: IkeSa, child: LiveChild, now: Instant): void {
   if (sa.state.name !== 'established') return
   const { children, peer } = sa.state
-  const heir = heirOf(sa, child) ?? standInFor(sa, child)
+  const announced = heirOf(sa, child)
+  const heir = announced ?? standInFor(sa, child)
   children.delete(child.sa.id)
   for (const other of children.values()) {
-    // What it was to replace goes on alone.
     if (other.replacedBy !== child.sa.id) continue
-    delete other.replacedBy
-    if (other.phase === 'replaced') other.phase = 'live'
+    // What it was to replace has the same heir, or goes on alone.
+    if (heir !== undefined) other.replacedBy = heir.sa.id
+    else {
+      delete other.replacedBy
+      if (other.phase === 'replaced') other.phase = 'live'
+    }
   }
   if (heir === undefined) {
     removeChild(core, peer, child)
@@ -75,15 +72,20 @@ export function dropChild(core: Core, sa: IkeSa, child: LiveChild, now: Instant)
     return
   }
   useChild(core, sa, heir)
+  // Nobody said that the heir covers all of it.
+  if (announced === undefined) keepTunnelUp(core, sa, child, now)
   sa.lingering.set(child.sa.id, { child, until: now + LINGER_MS })
   armLinger(core, sa)
 }
 
 /** A tunnel that is meant to be up gets another Child SA; at once, unless this one was short-lived. */
 export function keepTunnelUp(core: Core, sa: IkeSa, gone: LiveChild, now: Instant): void {
-  if (!isWanted(core, sa, gone.config) || isServed(sa, gone.sa.tunnel)) return
+  const { peer } = sa
+  if (peer === undefined || !isWanted(core, sa, gone.config)) return
   const wait = now - gone.installedAt < SHORT_LIFE_MS ? RECONNECT_FIRST_MS : 0
-  schedule(core, sa, { kind: 'create-child', tunnel: gone.sa.tunnel }, now, wait)
+  // It may have carried several pairs of a tunnel that is divided.
+  for (const portion of portionsNamed(sa, peer, { tunnel: gone.sa.tunnel, pair: gone.config.pair }))
+    if (!isServed(sa, portion)) askFor(core, sa, portion, now, wait)
 }
 
 /**
@@ -91,26 +93,33 @@ export function keepTunnelUp(core: Core, sa: IkeSa, gone: LiveChild, now: Instan
  * made the first, unless it was childless.
  * @param refused one that was refused just now: later again
  */
-export function makeFurtherTunnels(core: Core, sa: IkeSa, now: Instant, refused?: string): void {
+export function makeFurtherTunnels(core: Core, sa: IkeSa, now: Instant, refused?: Portion): void {
   const { peer, calledFor } = sa
   if (peer === undefined || sa.role !== 'initiator') return
-  for (const tunnel of peer.tunnels) {
-    const { name } = tunnel
-    if (isServed(sa, name)) continue
-    if (isWanted(core, sa, tunnel)) makeTunnel(core, sa, name, now, name === refused ? TUNNEL_RETRY_MS : 0)
-    else if (calledFor.includes(name) && name !== refused) makeTunnel(core, sa, name, now, 0)
+  for (const portion of peer.tunnels.flatMap((tunnel) => portionsOf(sa, peer, tunnel))) {
+    if (isServed(sa, portion)) continue
+    if (isWanted(core, sa, portion)) askFor(core, sa, portion, now, portion === refused ? TUNNEL_RETRY_MS : 0)
+    else if (portion !== refused && calledFor.some((wish) => isMeant(portion, wish))) askFor(core, sa, portion, now)
   }
 }
 
-/** On an IKE SA that has no Child SA because it began without: what is to be up, whichever side began it. */
-export function makeMissingTunnels(core: Core, sa: IkeSa, now: Instant, delayMs: number): void {
-  if (!sa.beganChildless || sa.hasChildren) return
-  for (const tunnel of sa.peer?.tunnels ?? [])
-    if (isWanted(core, sa, tunnel)) makeTunnel(core, sa, tunnel.name, now, delayMs)
+/** The configuration has changed: pairs that a divided tunnel has got are made, where it is to be up. */
+export function makeFurtherPairs(core: Core, sa: IkeSa, now: Instant): void {
+  const { peer } = sa
+  for (const portion of peer?.tunnels.flatMap((tunnel) => portionsOf(sa, peer, tunnel)) ?? [])
+    if (portion.pair !== undefined && isWanted(core, sa, portion) && !isServed(sa, portion))
+      askFor(core, sa, portion, now)
 }
 
-function makeTunnel(core: Core, sa: IkeSa, tunnel: string, now: Instant, delayMs: number): void {
-  schedule(core, sa, { kind: 'create-child', tunnel }, now, delayMs)
+const isMeant = ({ name, pair }: Portion, wish: Wish): boolean =>
+  name === wish.tunnel && (pair === undefined || wish.pair === undefined || pair === wish.pair)
+
+/** On an IKE SA that has no Child SA because it began without: what is to be up, whichever side began it. */
+export function makeMissingTunnels(core: Core, sa: IkeSa, now: Instant, delayMs: number): void {
+  const { peer } = sa
+  if (peer === undefined || !sa.beganChildless || sa.hasChildren) return
+  for (const portion of peer.tunnels.flatMap((tunnel) => portionsOf(sa, peer, tunnel)))
+    if (isWanted(core, sa, portion)) askFor(core, sa, portion, now, delayMs)
 }
 
 /** Established without a Child SA, and content with it. */
@@ -119,17 +128,43 @@ export function isBare(sa: IkeSa): boolean {
   return sa.creation === undefined && !sa.tasks.some(({ goal }) => goal.kind === 'create-child')
 }
 
-/** A Child SA that is about to go, be it redundant, does not count: with it the tunnel would be down. */
-export function isServed(sa: IkeSa, tunnel: string): boolean {
-  const isGoing = ({ phase }: LiveChild): boolean => phase === 'deleting' || phase === 'redundant'
-  return [...childrenOf(sa).values()].some((child) => child.sa.tunnel === tunnel && !isGoing(child))
+/** A further Child SA is to be made. */
+export function askFor(core: Core, sa: IkeSa, { name, pair }: Portion, now: Instant, waitMs = 0): void {
+  schedule(core, sa, { kind: 'create-child', tunnel: name, ...(pair !== undefined && { pair }) }, now, waitMs)
 }
 
-function isWanted(core: Core, sa: IkeSa, tunnel: LiveChild['config']): boolean {
+/**
+ * SINGLE_PAIR_REQUIRED, or ADDITIONAL_TS_POSSIBLE next to a part of what we asked for (RFC 7296 §2.9): the peer takes the
+ * tunnel in several Child SAs.
+ * @returns false when there is nothing to divide
+ */
+export function askByPairs(core: Core, sa: IkeSa, portion: Portion, now: Instant): boolean {
+  const { peer } = sa
+  if (peer === undefined || !isDivisible(portion)) return false
+  sa.singlePairs.add(portion.name)
+  for (const pair of portionsNamed(sa, peer, { tunnel: portion.name }))
+    if (!isServed(sa, pair)) askFor(core, sa, pair, now)
+  return true
+}
+
+/** A Child SA that is about to go, be it redundant, does not count: with it the tunnel would be down. */
+export function isServed(sa: IkeSa, portion: Portion): boolean {
+  const { name: tunnel, pair, localSelectors, remoteSelectors } = portion
+  return [...childrenOf(sa).values()].some(
+    (child) =>
+      child.sa.tunnel === tunnel &&
+      !isGoing(child) &&
+      (pair === undefined || isSameWay(child.sa, { tunnel, localSelectors, remoteSelectors })),
+  )
+}
+
+export const isGoing = ({ phase }: LiveChild): boolean => phase === 'deleting' || phase === 'redundant'
+
+function isWanted(core: Core, sa: IkeSa, tunnel: Portion): boolean {
   return sa.peer !== undefined && core.isWanted(sa.peer) && (tunnel.start ?? 'up') === 'up'
 }
 
-function armLinger(core: Core, sa: IkeSa): void {
+export function armLinger(core: Core, sa: IkeSa): void {
   const ends = [...sa.lingering.values()].map(({ until }) => until)
   if (ends.length > 0) core.timers.set(sa.id, 'linger', Math.min(...ends))
 }
@@ -175,8 +210,8 @@ export function inherit(core: Core, from: IkeSa, to: IkeSa, now: Instant): void 
   to.heirOf = undefined
   to.supersedes = from.supersedes
   to.unconfirmed = from.unconfirmed
-  to.reauthenticateAt = from.reauthenticateAt
-  to.endsAt = from.endsAt
+  for (const tunnel of from.singlePairs) to.singlePairs.add(tunnel)
+  inheritTrust(from, to)
   armLinger(core, to)
   armLifetime(core, to, now)
 }

@@ -3,7 +3,10 @@ import type { Instant } from '../../env.ts'
 import type { Path } from '../../sa/child-sa.ts'
 import { EXCHANGE_TYPE, NOTIFY, PROTOCOL } from '../../wire/iana.ts'
 import type { IkeMessage, Payload, PayloadOf } from '../../wire/ike-types.ts'
+import { armLifetime } from '../ageing.ts'
 import type { Failure } from '../api.ts'
+import { heedLifetime } from '../auth-lifetime.ts'
+import { FAREWELL_MS } from '../constants.ts'
 import type { Core } from '../core.ts'
 import { failures } from '../describe.ts'
 import type { IkeSa, LiveChild } from '../ike-sa.ts'
@@ -79,6 +82,7 @@ export function handleInformationalRequest(
   if (state.name !== 'established' && state.name !== 'closing') return
   const deletes = payloads.filter((p): p is PayloadOf<'Delete'> => p.type === 'Delete')
   if (deletes.some((d) => d.protocol === PROTOCOL.IKE)) {
+    if (core.bequeath(sa, state.peer, now)) return holdAnswer(core, sa, request, now)
     sendResponse(core, sa, state.protection, request, [], now)
     if (state.name === 'closing') return core.close(sa, state.failure, now)
     const wasRekeyed = handOver(core, sa, now) || (sa.heirOf !== undefined && !sa.hasChildren)
@@ -89,6 +93,7 @@ export function handleInformationalRequest(
     return core.close(sa, failures.weWereRefused(state.peer), now)
   }
   confirmSuccessor(core, sa, now)
+  if (heedLifetime(sa, payloads, now, core.env.rng)) armLifetime(core, sa, now)
   const removed = deletes.filter((d) => d.protocol === PROTOCOL.ESP).flatMap((d) => removeBySpi(core, sa, d.spis, now))
   const deleted: Payload[] =
     removed.length > 0
@@ -96,6 +101,24 @@ export function handleInformationalRequest(
       : []
   sendResponse(core, sa, state.protection, request, [...deleted, ...serveMobike(core, sa, payloads, now)], now)
   armTasks(core, sa, now)
+}
+
+/**
+ * With our answer the peer stops to receive on what it deletes. We have just ceased to send there, and what is on its way
+ * gets there before the answer that waits a moment.
+ */
+function holdAnswer(core: Core, sa: IkeSa, request: IkeMessage, now: Instant): void {
+  sa.responses.begin(request.header.messageId)
+  sa.farewell = request
+  core.timers.set(sa.id, 'closeGrace', now + FAREWELL_MS)
+}
+
+/** The moment is over. */
+export function sendFarewell(core: Core, sa: IkeSa, request: IkeMessage, now: Instant): void {
+  const { state } = sa
+  if (state.name !== 'established' && state.name !== 'closing') return
+  sendResponse(core, sa, state.protection, request, [], now)
+  core.close(sa, state.name === 'closing' ? state.failure : failures.replaced(state.peer), now)
 }
 
 /**

@@ -63,7 +63,7 @@ function sendAttempt(core: Core, sa: IkeSa, attempt: InitAttempt, publicKey: Uin
     { type: 'KE', method, data: publicKey },
     { type: 'Nonce', data: nonceI },
     ...commonNotifies(sa),
-    fragmentationNotify(),
+    ...(peer.fragmentation === false ? [] : [fragmentationNotify()]),
     ...(peer.ppk ? [notify(NOTIFY.USE_PPK)] : []),
     // The RFC has only the responder say it; who says it first leaves room for an answer that must not be longer.
     ...(peer.childless === 'prefer' ? [notify(NOTIFY.CHILDLESS_IKEV2_SUPPORTED)] : []),
@@ -206,7 +206,7 @@ function accept(core: Core, sa: IkeSa, message: IkeMessage, datagram: Datagram, 
   sa.requests.complete()
   sa.responderSpi = message.header.responderSpi
   sa.nat = nat
-  sa.fragmentation = takesFragments(message.payloads)
+  sa.fragmentation = peer.fragmentation !== false && takesFragments(message.payloads)
   sa.path = floatPath(path, core.options.ports)
   sa.state = { name: 'init-computing', peer }
   core.timers.set(sa.id, 'halfOpenExpiry', now + JOB_LIFE_MS)

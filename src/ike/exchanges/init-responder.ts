@@ -40,6 +40,8 @@ export interface InitExtensions {
   readonly ppk: boolean
   /** RFC 6023. */
   readonly childless: boolean
+  /** RFC 7383. */
+  readonly fragmentation: boolean
 }
 
 export interface InitResponderContext {
@@ -139,7 +141,7 @@ function requestedExtensions({ extensions }: InitResponderContext, payloads: rea
 
 /** Known to nobody yet. */
 function newHalf(
-  { core, newSaId }: InitResponderContext,
+  { core, newSaId, extensions }: InitResponderContext,
   message: IkeMessage,
   datagram: Datagram,
   nat: NatView,
@@ -155,7 +157,7 @@ function newHalf(
     now,
   })
   sa.nat = nat
-  sa.fragmentation = takesFragments(message.payloads)
+  sa.fragmentation = extensions.fragmentation && takesFragments(message.payloads)
   return sa
 }
 

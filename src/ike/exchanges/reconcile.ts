@@ -9,6 +9,7 @@ import type { TunnelConfig } from '../api.ts'
 import type { Core } from '../core.ts'
 import type { IkeSa, LiveChild } from '../ike-sa.ts'
 import { renewedLifetime } from '../lifetime.ts'
+import { type Portion, pairsOf } from '../portions.ts'
 import { schedule } from '../tasks.ts'
 
 /** From the key of a tunnel to what its change means for a Child SA; the first that differs counts. */
@@ -30,13 +31,14 @@ export function judgeTunnel(before: TunnelConfig, next: TunnelConfig | undefined
 }
 
 export function reconcileChild(core: Core, sa: IkeSa, child: LiveChild, now: Instant): void {
-  const next = sa.peer?.tunnels.find(({ name }) => name === child.sa.tunnel)
-  const verdict = judgeTunnel(child.config, next)
-  if (next !== undefined) child.config = next
+  const configured = sa.peer?.tunnels.find(({ name }) => name === child.sa.tunnel)
+  const next = configured && samePortion(child.config, configured)
+  const verdict = configured !== undefined && next === undefined ? 'replace' : judgeTunnel(child.config, next)
+  if (configured !== undefined) child.config = next ?? configured
   if (child.phase === 'replaced' || child.phase === 'redundant' || child.phase === 'deleting') return
   const { id: childId, tunnel } = child.sa
   if (verdict === 'replace') child.isOutdated = true
-  if (child.isOutdated && next !== undefined) return schedule(core, sa, { kind: 'replace-child', tunnel }, now)
+  if (child.isOutdated && configured !== undefined) return schedule(core, sa, { kind: 'replace-child', tunnel }, now)
   switch (verdict) {
     case 'remove':
       return schedule(core, sa, { kind: 'delete-child', childId }, now)
@@ -52,9 +54,20 @@ export function reconcileChild(core: Core, sa: IkeSa, child: LiveChild, now: Ins
   }
 }
 
+/** A pair of a divided tunnel is known by its selectors. @returns undefined when there is no such pair any more */
+function samePortion(before: Portion, configured: TunnelConfig): Portion | undefined {
+  if (before.pair === undefined) return configured
+  const selectors = ({ localSelectors, remoteSelectors }: Portion): string =>
+    JSON.stringify([localSelectors, remoteSelectors])
+  return pairsOf(configured).find((pair) => selectors(pair) === selectors(before))
+}
+
 /** Whether the configuration still allows all that this Child SA carries. */
-export function isAllowed({ sa }: LiveChild, tunnel: TunnelConfig): boolean {
-  const isWithin = (some: readonly TrafficSelector[], all: readonly TrafficSelector[]): boolean =>
+export function isAllowed({ sa: child }: LiveChild, sa: IkeSa): boolean {
+  const tunnel = sa.peer?.tunnels.find(({ name }) => name === child.tunnel)
+  const isWithin = (some: readonly TrafficSelector[], all: readonly TrafficSelector[] = []): boolean =>
     some.every((ts) => all.some((other) => isSubset(ts, other)))
-  return isWithin(sa.localSelectors, tunnel.localSelectors) && isWithin(sa.remoteSelectors, tunnel.remoteSelectors)
+  return (
+    isWithin(child.localSelectors, tunnel?.localSelectors) && isWithin(child.remoteSelectors, tunnel?.remoteSelectors)
+  )
 }

@@ -298,6 +298,7 @@ function makeSuccessor(
   fresh.mobility = old.mobility
   fresh.ppk = old.ppk
   fresh.beganChildless = old.beganChildless
+  fresh.authenticatedAs = old.authenticatedAs
   fresh.fragmentation = old.fragmentation
   fresh.packetSize = old.packetSize
   fresh.lifetime = lifetimeFrom(peer.rekeyMs, now, core.env.rng)

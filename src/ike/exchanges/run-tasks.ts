@@ -1,14 +1,16 @@
 /** Takes the next task of an IKE SA whose window is free, and begins its request. */
 import type { Instant } from '../../env.ts'
 import { EXCHANGE_TYPE, PROTOCOL } from '../../wire/iana.ts'
+import { lifetimeNotify } from '../auth-lifetime.ts'
 import { CONFIRMED_AFTER_MS } from '../constants.ts'
 import type { Core } from '../core.ts'
 import type { IkeSa } from '../ike-sa.ts'
 import { sendRequest } from '../messaging.ts'
+import { portionsNamed } from '../portions.ts'
 import { armTasks, hasWay, type TaskGoal, takeTask } from '../tasks.ts'
 import { spiOctets } from './child.ts'
 import { beginChild, beginReplacement } from './child-initiator.ts'
-import { childrenOf, useChild } from './children.ts'
+import { askFor, childrenOf, useChild } from './children.ts'
 import { beginAnnouncement, beginPathCheck, beginUpdate } from './mobike.ts'
 import { beginIkeRekey } from './rekey-ike.ts'
 
@@ -23,13 +25,14 @@ export function runTasks(core: Core, sa: IkeSa, now: Instant): void {
 
 /**
  * Our answer that made a Child SA may have been lost. To a peer that does not know the SA yet, a request about it would be
- * about nothing (CHILD_SA_NOT_FOUND), and when the answer gets through after all, it stands alone there.
+ * about nothing (CHILD_SA_NOT_FOUND), and when the answer gets through after all, it stands alone there. A peer that repeats
+ * its request shows that it still waits.
  */
 function isKnown(core: Core, sa: IkeSa, goal: TaskGoal, now: Instant): boolean {
   if (!('childId' in goal) || goal.kind === 'use-child' || sa.unconfirmed !== goal.childId) return true
   const child = childrenOf(sa).get(goal.childId)
   if (child === undefined || core.options.lastInbound?.(goal.childId) !== undefined) return true
-  return now - child.installedAt >= CONFIRMED_AFTER_MS
+  return now - sa.lastAnswered >= CONFIRMED_AFTER_MS
 }
 
 function begin(core: Core, sa: IkeSa, goal: TaskGoal, now: Instant): void {
@@ -37,8 +40,9 @@ function begin(core: Core, sa: IkeSa, goal: TaskGoal, now: Instant): void {
   if (peer === undefined) return
   switch (goal.kind) {
     case 'create-child': {
-      const tunnel = peer.tunnels.find(({ name }) => name === goal.tunnel)
-      if (tunnel !== undefined) beginChild(core, sa, tunnel, undefined, now)
+      const [first, ...others] = portionsNamed(sa, peer, goal)
+      for (const other of others) askFor(core, sa, other, now)
+      if (first !== undefined) beginChild(core, sa, first, undefined, now)
       return
     }
     case 'rekey-child': {
@@ -68,6 +72,8 @@ function begin(core: Core, sa: IkeSa, goal: TaskGoal, now: Instant): void {
       if (child?.phase === 'live') useChild(core, sa, child)
       return
     }
+    case 'auth-lifetime':
+      return sendLifetime(core, sa, now)
     case 'update-addresses':
       return beginUpdate(core, sa, now)
     case 'check-path':
@@ -75,6 +81,14 @@ function begin(core: Core, sa: IkeSa, goal: TaskGoal, now: Instant): void {
     case 'announce-addresses':
       beginAnnouncement(core, sa, now)
   }
+}
+
+/** --> HDR, SK { N(AUTH_LIFETIME) } */
+function sendLifetime(core: Core, sa: IkeSa, now: Instant): void {
+  if (sa.state.name !== 'established') return
+  const payloads = [lifetimeNotify(sa.trust.hardAt - now)]
+  const exchangeType = EXCHANGE_TYPE.INFORMATIONAL
+  sendRequest(core, sa, sa.state.protection, { exchangeType, purpose: 'auth-lifetime', payloads }, now)
 }
 
 /** --> HDR, SK { D(ESP, the SPI that we receive on) } (V2-078) */

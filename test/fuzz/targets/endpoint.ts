@@ -17,6 +17,8 @@ import type { Target, Timed } from '../engine.ts'
 import { sealOctets } from '../seal-octets.ts'
 import { Tape } from '../tape.ts'
 
+const { IKE_INTERMEDIATE } = EXCHANGE_TYPE
+
 const MAX_STEPS = 16
 /** More than there are steps: the rest does nothing, until there are more. */
 const STEP_CODES = 16
@@ -24,6 +26,8 @@ const STEP_CODES = 16
 const MAX_ANSWERS = 4
 const LIVENESS_MS = 3_000
 const SUITES = ['aes128gcm16-prfsha256-x25519', 'aes128-sha256-x25519'] as const
+/** A group in the place of ML-KEM: its length is judged as well, and it takes no time. */
+const STEP = '-ke1_ecp256-ke2_x448'
 
 /** What the victim does not hear of while the state is set up: it is stuck there. */
 const ALL = Object.values(EXCHANGE_TYPE)
@@ -34,16 +38,23 @@ export interface Stage {
   readonly ring: KeyRing
   /** What the honest peer sent, whether it arrived or not. */
   readonly said: readonly Datagram[]
+  /** With additional key exchanges, before IKE_AUTH and after CREATE_CHILD_SA. */
+  readonly isHybrid: boolean
 }
 
 /** @param setting bits 0–1: where the victim stands (MUTED), 2: suite, 3: whether the peer goes on playing its part */
 export function setUp(victimBegins: boolean, setting: number): Stage {
   const ring = new KeyRing()
   const said: Datagram[] = []
-  const muted = MUTED[setting & 3] ?? ALL
+  const isHybrid = (setting & 64) !== 0
+  // Stuck one exchange earlier.
+  const early = isHybrid && (setting & 128) !== 0 ? [EXCHANGE_TYPE.IKE_INTERMEDIATE] : []
+  const muted = [...(MUTED[setting & 3] ?? ALL), ...early]
   const options = { keyLog: ring }
-  const ike = [SUITES[(setting >> 2) & 1] ?? SUITES[0]]
-  const pair = makePair({ livenessMs: LIVENESS_MS, ike, leftOptions: options, rightOptions: options })
+  const suite = SUITES[(setting >> 2) & 1] ?? SUITES[0]
+  const ike = [isHybrid ? `${suite}${STEP}` : suite]
+  const esp = isHybrid ? { esp: [`aes128gcm16-x25519${STEP}`] } : {}
+  const pair = makePair({ livenessMs: LIVENESS_MS, ike, ...esp, leftOptions: options, rightOptions: options })
   pair.net.tap = (datagram) => {
     if (datagram.local.address !== LEFT) return datagram
     said.push(datagram)
@@ -55,7 +66,7 @@ export function setUp(victimBegins: boolean, setting: number): Stage {
   pair.world.run(muted.includes(EXCHANGE_TYPE.INFORMATIONAL) ? LIVENESS_MS + 200 : 100)
   const isAlone = (setting & 8) === 0
   if (isAlone) pair.net.tap = () => undefined
-  return { pair, ring, said }
+  return { pair, ring, said, isHybrid }
 }
 
 /** From the honest peer's address, or from another. */
@@ -67,10 +78,11 @@ function datagramOf(tape: Tape, data: Uint8Array): Datagram {
 }
 
 /** A header for one of the IKE SAs that have keys; undefined while there is none. */
-export function headerOf(tape: Tape, ring: KeyRing, victimBegins: boolean): IkeHeader | undefined {
+export function headerOf(tape: Tape, { ring, isHybrid }: Stage, victimBegins: boolean): IkeHeader | undefined {
   const how = tape.u8()
   const entry = how & 4 ? ring.entries[0] : ring.entries.at(-1)
-  const exchangeType = 34 + (tape.u8() % 6)
+  const which = tape.u8()
+  const exchangeType = isHybrid && which & 128 ? IKE_INTERMEDIATE + (which & 1) : 34 + (which % 6)
   const messageId = tape.u8() % 8
   if (entry === undefined) return undefined
   const { initiatorSpi, responderSpi } = entry
@@ -109,6 +121,15 @@ const WORDS: readonly ((spis: readonly Uint8Array[], octet: number) => Payload)[
   (_, octet) => ({ type: 'CP', cfgType: octet & 3, attributes: [{ type: 1, value: new Uint8Array(octet & 4) }] }),
 ]
 
+/** The longer list for hybrid stages alone, so that old scripts stay true. */
+const HYBRID_WORDS: typeof WORDS = [
+  ...WORDS,
+  (_, octet) => ({ type: 'KE', method: KE.ECP_256, data: new Uint8Array(64).fill(octet) }),
+  (_, octet) => ({ type: 'KE', method: KE.CURVE448, data: new Uint8Array(56).fill(octet) }),
+  (_, octet) => ({ type: 'KE', method: KE.ML_KEM_768, data: new Uint8Array(1_184).fill(octet) }),
+  (_, octet) => notify(NOTIFY.ADDITIONAL_KEY_EXCHANGE, new Uint8Array(octet & 15).fill(octet)),
+]
+
 type Step = (tape: Tape, stage: Stage, victimBegins: boolean) => Datagram | undefined
 
 /** Each reads what it needs, and says what to put before the victim. New ones go to the end, so that old scripts stay true. */
@@ -116,15 +137,17 @@ const STEPS: readonly Step[] = [
   function raw(tape) {
     return datagramOf(tape, tape.blob())
   },
-  function sealed(tape, { ring }, victimBegins) {
-    const header = headerOf(tape, ring, victimBegins)
+  function sealed(tape, stage, victimBegins) {
+    const { ring } = stage
+    const header = headerOf(tape, stage, victimBegins)
     const firstPayload = tape.u8()
     const content = tape.blob()
     const message = header && sealOctets(ring, header, firstPayload, Uint8Array.from([...content, 0]))
     return message && carry(datagramOf(tape, message), message)
   },
-  function sealedBadPadding(tape, { ring }, victimBegins) {
-    const header = headerOf(tape, ring, victimBegins)
+  function sealedBadPadding(tape, stage, victimBegins) {
+    const { ring } = stage
+    const header = headerOf(tape, stage, victimBegins)
     const message = header && sealOctets(ring, header, tape.u8(), tape.blob())
     return message && carry(datagramOf(tape, message), message)
   },
@@ -163,11 +186,13 @@ const STEPS: readonly Step[] = [
     return undefined
   },
   /** Payloads that make sense somewhere, with the SPIs that there are. */
-  function plausible(tape, { ring, pair }, victimBegins) {
-    const header = headerOf(tape, ring, victimBegins)
+  function plausible(tape, stage, victimBegins) {
+    const { ring, pair } = stage
+    const words = stage.isHybrid ? HYBRID_WORDS : WORDS
+    const header = headerOf(tape, stage, victimBegins)
     const [child] = pair.right.installed.values()
     const spis = [child?.outboundSpi, child?.inboundSpi].map((spi) => u32(spi ?? tape.u8()))
-    const payloads = Array.from({ length: tape.u8() & 7 }, () => WORDS[tape.u8() % WORDS.length]?.(spis, tape.u8()))
+    const payloads = Array.from({ length: tape.u8() & 7 }, () => words[tape.u8() % words.length]?.(spis, tape.u8()))
     const message =
       header &&
       ring.seal(

@@ -65,8 +65,9 @@ function setOf(
 /** Each reads what it needs, and says what to put before the victim. New ones go to the end, so that old scripts stay true. */
 const STEPS: readonly Step[] = [
   /** One fragment of any kind. */
-  function piece(tape, { ring }, victimBegins) {
-    const header = headerOf(tape, ring, victimBegins)
+  function piece(tape, stage, victimBegins) {
+    const { ring } = stage
+    const header = headerOf(tape, stage, victimBegins)
     const [how, number, total] = [tape.u8(), tape.u8(), tape.u8()]
     const large = how & 4 ? 0x0100 : 0
     const content = tape.blob()
@@ -80,7 +81,7 @@ const STEPS: readonly Step[] = [
   },
   /** A message in pieces: in another order, with copies, with gaps, each perhaps behind a forgery of itself. */
   function set(tape, stage, victimBegins) {
-    const header = headerOf(tape, stage.ring, victimBegins)
+    const header = headerOf(tape, stage, victimBegins)
     const [what, count, how, stride] = [tape.u8(), 1 + (tape.u8() & 15), tape.u8(), 1 + tape.u8()]
     if (header === undefined) return []
     const pieces = setOf(stage, header, SAYINGS[what % SAYINGS.length] ?? [], count)
@@ -91,8 +92,9 @@ const STEPS: readonly Step[] = [
     })
   },
   /** Sets that each claim to be larger than the one before, and none is ever whole. */
-  function growing(tape, { ring }, victimBegins) {
-    const header = headerOf(tape, ring, victimBegins)
+  function growing(tape, stage, victimBegins) {
+    const { ring } = stage
+    const header = headerOf(tape, stage, victimBegins)
     const [from, count, octets] = [tape.u8(), tape.u8() & 31, tape.u16() % 2_000]
     if (header === undefined) return []
     return Array.from({ length: count }, (_, i) => {
@@ -101,8 +103,9 @@ const STEPS: readonly Step[] = [
     })
   },
   /** One set with more octets than anybody needs. */
-  function heavy(tape, { ring }, victimBegins) {
-    const header = headerOf(tape, ring, victimBegins)
+  function heavy(tape, stage, victimBegins) {
+    const { ring } = stage
+    const header = headerOf(tape, stage, victimBegins)
     const [count, octets] = [tape.u8() & 63, tape.u16() % 4_000]
     if (header === undefined || count * octets > 4 * MAX_REASSEMBLED) return []
     return Array.from({ length: count }, (_, i) =>
@@ -110,8 +113,9 @@ const STEPS: readonly Step[] = [
     )
   },
   /** The same exchange in one piece. */
-  function whole(tape, { ring }, victimBegins) {
-    const header = headerOf(tape, ring, victimBegins)
+  function whole(tape, stage, victimBegins) {
+    const { ring } = stage
+    const header = headerOf(tape, stage, victimBegins)
     return [header && ring.seal(header, SAYINGS[tape.u8() % SAYINGS.length] ?? [])]
   },
   function timePasses(tape, { pair }) {

@@ -169,6 +169,13 @@ describe('one answer is lost', () => {
       children: ['b.3'],
     },
     {
+      title: 'the answer to a, for half a minute: b does not rekey what a may not know yet',
+      order: 'a:rekey-child a.1 -a.1r b:rekey-again +600 a.1 -a.1r +16000 a.1 -a.1r +16000 a.1 a.1r',
+      transcript: ['a.1 REKEY(old) → SA', 'a.2 D(old) → D(old)', 'b.1 REKEY(a.1) → SA', 'b.2 D(a.1) → D(a.1)'],
+      ike: ['old'],
+      children: ['b.1'],
+    },
+    {
       title: 'V2-035 both answers',
       order: 'a:rekey-child b:rekey-child a.1 b.1 -a.1r -b.1r +600 a.1 b.1 a.1r b.1r',
       lowest: 'a.1r',

@@ -10,7 +10,7 @@
  */
 import type { Datagram } from '../../../src/ike/api.ts'
 import { EXCHANGE_TYPE, isErrorNotify, NOTIFY, PROTOCOL } from '../../../src/wire/iana.ts'
-import type { IkeHeader, Payload } from '../../../src/wire/ike-types.ts'
+import type { IkeHeader, IkeMessage, Payload } from '../../../src/wire/ike-types.ts'
 import type { SimHost } from '../../sim/host.ts'
 import { ikeIn, type KeyRing } from '../../sim/key-ring.ts'
 import type { Pair } from '../../sim/pair.ts'
@@ -27,6 +27,7 @@ interface Exchange {
 
 const NOTIFY_NAMES = new Map<number, string>(Object.entries(NOTIFY).map(([name, value]) => [value, name]))
 const hex = (octets: Uint8Array): string => Buffer.from(octets).toString('hex')
+const ikeSpi = (spi: bigint): string => spi.toString(16).padStart(16, '0')
 const numberOf = (spi: Uint8Array): number => Number.parseInt(hex(spi), 16)
 
 export class HeldNet {
@@ -35,7 +36,8 @@ export class HeldNet {
   readonly #pair: Pair
   readonly #hosts: Readonly<Record<HostName, SimHost>>
   readonly #ring: KeyRing
-  readonly #held = new Map<string, Datagram>()
+  /** One datagram, or those of a message that goes again in fragments (FR-13). */
+  readonly #held = new Map<string, { readonly total: number; readonly datagrams: Datagram[] }>()
   readonly #exchanges = new Map<string, Exchange>()
   /** Message names by IKE SA, sender and Message ID of the request. */
   readonly #names = new Map<string, string>()
@@ -77,11 +79,12 @@ export class HeldNet {
   }
 
   deliver(name: string): void {
-    const datagram = this.#take(name)
     const { now } = this.#pair.world
     const receiver = this.#receiverOf(name)
-    this.#remember(receiver, name, datagram)
-    this.#hosts[receiver].receive({ local: datagram.remote, remote: datagram.local, data: datagram.data }, now)
+    for (const datagram of this.#take(name)) {
+      this.#remember(receiver, name, datagram)
+      this.#hosts[receiver].receive({ local: datagram.remote, remote: datagram.local, data: datagram.data }, now)
+    }
   }
 
   lose(name: string): void {
@@ -110,12 +113,11 @@ export class HeldNet {
     return this.#saNames.get(initiatorSpi) ?? `unknown ${initiatorSpi}`
   }
 
-  #take(name: string): Datagram {
-    const datagram = this.#held.get(name)
-    if (datagram === undefined)
-      throw new RangeError(`${name} is not on its way, but ${this.held.join(', ') || 'nothing'}`)
+  #take(name: string): readonly Datagram[] {
+    const held = this.#held.get(name)
+    if (held === undefined) throw new RangeError(`${name} is not on its way, but ${this.held.join(', ') || 'nothing'}`)
     this.#held.delete(name)
-    return datagram
+    return held.datagrams
   }
 
   #hold(datagram: Datagram): Datagram | undefined {
@@ -126,24 +128,39 @@ export class HeldNet {
       this.callers.add(sender)
       return undefined
     }
-    // What stands in clear here says only that the sender knows of no such IKE SA.
-    const opened = message.encrypted && this.#ring.open(message)
-    if (!opened?.ok) return datagram
-    const name = this.#nameOf(message.header, sender, opened.value)
+    const fragment = message.encrypted?.fragment
+    const name = fragment ? this.#knownName(message.header, sender) : this.#nameWhole(message, sender)
     if (name === undefined) return datagram
     if (this.#isOpen) {
       this.#remember(otherThan(sender), name, datagram)
       return datagram
     }
-    if (!this.#held.has(name)) this.#held.set(name, datagram)
+    const { total = 1 } = fragment ?? {}
+    const held = this.#held.get(name) ?? { total, datagrams: [] }
+    if (held.total === total && held.datagrams.length < total) held.datagrams.push(datagram)
+    this.#held.set(name, held)
     return undefined
+  }
+
+  #nameWhole(message: IkeMessage, sender: HostName): string | undefined {
+    // What stands in clear here says only that the sender knows of no such IKE SA.
+    const opened = message.encrypted && this.#ring.open(message)
+    return opened?.ok ? this.#nameOf(message.header, sender, opened.value) : undefined
+  }
+
+  #keyOf({ initiatorSpi, isResponse, messageId }: IkeHeader, sender: HostName): string {
+    return `${ikeSpi(initiatorSpi)} ${isResponse ? otherThan(sender) : sender} ${messageId}`
+  }
+
+  /** A message goes in fragments here when it was sent in one piece before. */
+  #knownName(header: IkeHeader, sender: HostName): string | undefined {
+    const known = this.#names.get(this.#keyOf(header, sender))
+    return known === undefined ? undefined : `${known}${header.isResponse ? 'r' : ''}`
   }
 
   /** @returns undefined for what proves life only, which has no name */
   #nameOf(header: IkeHeader, sender: HostName, payloads: readonly Payload[]): string | undefined {
-    const asker = header.isResponse ? otherThan(sender) : sender
-    const spi = header.initiatorSpi.toString(16).padStart(16, '0')
-    const key = `${spi} ${asker} ${header.messageId}`
+    const key = this.#keyOf(header, sender)
     const known = this.#names.get(key)
     if (header.isResponse) {
       const exchange = known === undefined ? undefined : this.#exchanges.get(known)
@@ -159,7 +176,11 @@ export class HeldNet {
     this.#learn(name, name, payloads)
     const spis = payloads.flatMap((payload) => (payload.type === 'Delete' ? payload.spis.map(numberOf) : []))
     this.#asked.set(name, spis)
-    this.#exchanges.set(name, { name, ikeSa: this.ikeName(spi), request: this.#requestText(payloads) })
+    this.#exchanges.set(name, {
+      name,
+      ikeSa: this.ikeName(ikeSpi(header.initiatorSpi)),
+      request: this.#requestText(payloads),
+    })
     return name
   }
 

@@ -6,8 +6,8 @@ import type { SimHost } from '../../sim/host.ts'
 import { expectConsistency, liveSas } from '../../sim/invariants.ts'
 import { KeyRing } from '../../sim/key-ring.ts'
 import { connect, innerPacket, LEFT, makePair, type Pair, peer, RIGHT, selector } from '../../sim/pair.ts'
-import { SeededRng } from '../../sim/seeded-rng.ts'
 import { HeldNet, type HostName } from './held-net.ts'
+import { NonceRng } from './nonce-rng.ts'
 
 export interface Ordering {
   /** Begins with the ids of the rows that it proves, if any. */
@@ -44,17 +44,6 @@ const QUIET_MS = 60_000
 export function itHolds(orderings: readonly Ordering[]): void {
   const cases = orderings.flatMap((ordering) => SIDES.map((a) => [ordering.title, a, ordering] as const))
   it.each(cases)('%s (a is %s)', (_title, a, ordering) => live(ordering, a))
-}
-
-/** Nonces are the only 32 octets that a host draws whose order matters: the low ones begin with 0, all others with 128 or more. */
-class NonceRng extends SeededRng {
-  isLow = false
-
-  override bytes(length: number): Uint8Array {
-    const octets = super.bytes(length)
-    if (length === 32) octets[0] = this.isLow ? 0 : 128 | (octets[0] ?? 0)
-    return octets
-  }
 }
 
 interface Scene {

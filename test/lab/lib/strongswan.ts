@@ -33,6 +33,9 @@ export interface StrongswanConnection {
   /** e.g. `aes256gcm16-prfsha384-x25519`; several are comma-separated. */
   readonly ike: string
   readonly esp: string
+  /** Further settings of the connection and of charon, such as `reauth_time = 10s`. */
+  readonly settings?: readonly string[]
+  readonly charon?: readonly string[]
   /** Default false. */
   readonly mobike?: boolean
   /** RFC 8784. Without a secret it knows the id alone. */
@@ -128,7 +131,7 @@ export class StrongswanHost {
 
   #write(connection: StrongswanConnection): void {
     for (const name of CREDENTIAL_FOLDERS) mkdirSync(join(this.#folder, name), { recursive: true })
-    writeFileSync(join(this.host.folder, 'strongswan.conf'), strongswanConf(this.host.folder))
+    writeFileSync(join(this.host.folder, 'strongswan.conf'), strongswanConf(this.host.folder, connection.charon))
     writeFileSync(join(this.#folder, 'swanctl.conf'), swanctlConf(connection), { mode: 0o600 })
     if (connection.auth.kind === 'publicKey') {
       const privateFile = join(this.#folder, 'private', 'own.pem')
@@ -140,11 +143,12 @@ export class StrongswanHost {
   }
 }
 
-function strongswanConf(folder: string): string {
+function strongswanConf(folder: string, settings: readonly string[] = []): string {
   return `charon {
   load = ${PLUGINS}
   retransmit_tries = 3
   retransmit_timeout = 1.0
+  ${settings.join('\n  ')}
   filelog {
     lab {
       path = ${folder}/charon.log
@@ -183,7 +187,8 @@ function swanctlConf(c: StrongswanConnection): string {
     local_addrs = ${c.local.address}
     remote_addrs = ${c.remote.address}
     proposals = ${c.ike}
-${c.ppk ? `    ppk_id = ${c.ppk.id}\n    ppk_required = ${c.ppk.required ? 'yes' : 'no'}\n` : ''}${c.childless ? `    childless = ${c.childless}\n` : ''}    local {
+${c.ppk ? `    ppk_id = ${c.ppk.id}\n    ppk_required = ${c.ppk.required ? 'yes' : 'no'}\n` : ''}${c.childless ? `    childless = ${c.childless}\n` : ''}    ${c.settings?.join('\n    ') ?? ''}
+    local {
       id = ${c.local.id}
       ${auth('own')}
     }

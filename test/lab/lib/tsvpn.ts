@@ -30,6 +30,8 @@ export interface TsvpnSetup {
   readonly interfaceName?: string
   readonly liveness?: string
   readonly mobike?: boolean
+  /** Further keys of the peer's `ike`. */
+  readonly ikeOptions?: Readonly<Record<string, unknown>>
   /** Merged over the peer. */
   readonly peer?: Readonly<Record<string, unknown>>
   readonly extra?: Readonly<Record<string, unknown>>
@@ -89,15 +91,12 @@ export class TsvpnHost {
           address: setup.peerAddress,
           id: setup.peerId,
           ...(auth.kind === 'psk' ? { psk: { file: 'net.psk' } } : { publicKey: { file: 'peer.pub' } }),
-          ...(setup.ike || setup.liveness || setup.mobike !== undefined
-            ? {
-                ike: {
-                  ...(setup.mobike !== undefined ? { mobike: setup.mobike } : {}),
-                  ...(setup.ike ? { proposals: [setup.ike] } : {}),
-                  ...(setup.liveness ? { liveness: setup.liveness } : {}),
-                },
-              }
-            : {}),
+          ike: {
+            ...(setup.mobike !== undefined ? { mobike: setup.mobike } : {}),
+            ...(setup.ike ? { proposals: [setup.ike] } : {}),
+            ...(setup.liveness ? { liveness: setup.liveness } : {}),
+            ...setup.ikeOptions,
+          },
           tunnels: {
             net: {
               local: setup.local,
