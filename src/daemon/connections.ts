@@ -244,8 +244,8 @@ export class Connections {
         this.#install(event)
         return
       case 'remove-child-sa':
-        // Of our own shutdown nobody needs to be told tunnel by tunnel.
         this.#suites.delete(event.id)
+        // Of our own shutdown nobody needs to be told tunnel by tunnel.
         if (datapath.remove(event.id)?.isDown === true && !this.#isClosing) peers.tunnelDown(event.peer, event.tunnel)
         return
       case 'use-child-sa':

@@ -1,7 +1,7 @@
 /**
- * Child SAs into the datapath: SA database, policies and counters of the addon. Each configured tunnel has its policies
- * from start to end (tunnel-policies.ts); while no Child SA serves it, its packets are dropped. A new Child SA is installed before the policy moves
- * to it, and the old one goes later: nothing is lost between.
+ * Child SAs into the datapath: SA database, policies and counters of the addon. Each configured tunnel has its policies from
+ * start to end (tunnel-policies.ts); while no Child SA serves it, its packets are dropped. A new Child SA is installed
+ * before the policy moves to it, and the old one goes later: nothing is lost between.
  */
 import type { IkeEvent } from '../ike/api.ts'
 import type { NativeAddon, SaCounters } from '../io/native.ts'

@@ -1,6 +1,6 @@
 /**
  * When COOKIE is asked for, how its secret grows old, and when a flood is large enough that the driver answers first
- * messages itself: each costs this side 40 µs, the addon 5 µs, and an honest peer's must not drown among them (THREATS #8).
+ * messages itself: the addon does it without JavaScript, and an honest peer's must not drown among them (THREATS #8).
  */
 import type { Instant, Rng } from '../env.ts'
 import type { IkeEvent } from './api.ts'

@@ -47,7 +47,8 @@ export class Roaming {
     this.#host = host
     for (const sa of this.#sas.all()) {
       const { name } = sa.state
-      if (name === 'init-sent' || name === 'auth-sent') resend(this.#core, sa, now)
+      if ((name === 'init-sent' || name === 'auth-sent') && this.#leavesElsewhere(sa, before))
+        resend(this.#core, sa, now)
       if (name === 'established' || name === 'closing') this.#consider(sa, before, now)
     }
     return true
@@ -91,6 +92,12 @@ export class Roaming {
   refused(sa: IkeSa, now: Instant): void {
     this.#core.env.logger.log('warn', 'the peer refused our new address', { peer: sa.peer?.name })
     this.#core.reauthenticate(sa, now)
+  }
+
+  /** The first word from the kernel is no change: what is under way went out from there. */
+  #leavesElsewhere({ path }: IkeSa, before: HostAddresses): boolean {
+    const { address } = path.remote
+    return before !== NOWHERE && this.#host.sources.get(address) !== before.sources.get(address)
   }
 
   #consider(sa: IkeSa, before: HostAddresses, now: Instant): void {

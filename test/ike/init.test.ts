@@ -2,7 +2,12 @@
 import { createHmac } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
 import type { Datagram } from '../../src/ike/api.ts'
-import { COOKIE_ROTATION_MS, HALF_OPEN_CAP_PER_ADDRESS, INIT_RETRIES } from '../../src/ike/constants.ts'
+import {
+  COOKIE_GUARD_MS,
+  COOKIE_ROTATION_MS,
+  HALF_OPEN_CAP_PER_ADDRESS,
+  INIT_RETRIES,
+} from '../../src/ike/constants.ts'
 import { CookieJar } from '../../src/ike/cookie.ts'
 import { find, notify } from '../../src/ike/payloads.ts'
 import { parseIkeProposal } from '../../src/sa/proposal.ts'
@@ -74,7 +79,9 @@ describe('COOKIE as responder', () => {
     }
     expect(sharedSecrets).toBe(2_000)
     expect(pair.right.endpoint.snapshot().length).toBe(states)
+    // Nothing for any of them: one word to the driver for all, and the timer that takes it back.
     expect(pair.right.events.map(({ kind }) => kind)).toEqual(['cookie-guard'])
+    expect(pair.right.endpoint.pollTimeout()).toEqual({ at: pair.world.now + COOKIE_GUARD_MS, reason: 'cookieGuard' })
   })
 
   it('V2-024 a flood is left to the driver after 500 cookies in a second, for 5 s at a time, with the secret that is checked', () => {

@@ -610,6 +610,22 @@ describe('several addresses', () => {
     expect(calls.length).toBeLessThan(20)
   })
 
+  it('what is under way is sent again over another way, but not when the kernel is heard for the first time', () => {
+    const pair = makePair({ left: { mobike: true } })
+    pair.net.isCut = () => true
+    pair.left.endpoint.initiate('right', pair.world.now)
+    pair.world.run(10)
+    const sent = () => pair.world.sent.filter(({ from }) => from === 'left').length
+    expect(sent()).toBe(1)
+    pair.left.lookAround(pair.world.now)
+    pair.world.run(10)
+    expect(sent()).toBe(1)
+    pair.left.moveTo(ELSEWHERE)
+    pair.left.lookAround(pair.world.now)
+    pair.world.run(10)
+    expect(sent()).toBe(2)
+  })
+
   it('without any way the SA waits, and moves when there is one', () => {
     const pair = up({ livenessMs: 30_000 })
     pair.net.isCut = () => true

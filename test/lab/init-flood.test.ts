@@ -131,7 +131,7 @@ labDescribe('a flood of sound first messages', [...TSVPN_TOOLS, 'gcc', 'iperf3']
     return { left, right, mallory, flood, hosts }
   })
 
-  test('THREATS 8: traffic loses under 1 %, visitors connect within 2 s, memory stays, bytes out below bytes in', {
+  test('THREATS 8: traffic loses under 1 %, a visitor connects within 2 s throughout, memory stays, bytes out below bytes in', {
     timeout: 120_000,
   }, async () => {
     const { left, right, mallory, flood, hosts } = lab()
@@ -174,9 +174,7 @@ labDescribe('a flood of sound first messages', [...TSVPN_TOOLS, 'gcc', 'iperf3']
     expect(report.sent).toBeGreaterThan(PER_SECOND * SECONDS * 0.8)
     expect(traffic.lost).toBeLessThan(0.01)
     expect(visits.length).toBeGreaterThan(5)
-    // A lost message costs half a second, then one more: with another load on the machine two in a row are lost now and then.
-    expect(visits.filter((ms) => ms < 2_000).length).toBeGreaterThanOrEqual(visits.length * 0.8)
-    expect(Math.max(...visits)).toBeLessThan(5_000)
+    expect(Math.max(...visits)).toBeLessThan(2_000)
     expect(received).toBeGreaterThan(report.sent * 100)
     expect(sent).toBeLessThan(received)
     expect(memory.length).toBeGreaterThan(SECONDS / 2)

@@ -4,6 +4,7 @@
  */
 import { afterEach, describe, expect, test } from 'vitest'
 import { authOf, type Pair, setupOf, startPair, stopPair } from './lib/pair.ts'
+import { waitUntil } from './lib/process.ts'
 import { STRONGSWAN_TOOLS, type StrongswanConnection, StrongswanHost } from './lib/strongswan.ts'
 import { labDescribe, useLab } from './lib/suite.ts'
 import { direct, INNER, OUTER } from './lib/topology.ts'
@@ -18,6 +19,17 @@ const DIRECTIONS = [
 ] as const
 
 const spis = async (host: TsvpnHost) => (await host.status()).peers[0]?.ikeSas.map((sa) => sa.initiatorSpi) ?? []
+
+/** A handover takes up to 2 s, and the next one may have just begun. @returns SPIi of the one IKE SA that there is then */
+const settled = (host: TsvpnHost) =>
+  waitUntil(
+    'one IKE SA',
+    async () => {
+      const present = await spis(host)
+      return present.length === 1 ? present[0] : undefined
+    },
+    4_000,
+  )
 
 labDescribe('authenticating anew with strongSwan', [...TSVPN_TOOLS, ...STRONGSWAN_TOOLS], () => {
   const lab = useLab((lab) => {
@@ -52,23 +64,23 @@ labDescribe('authenticating anew with strongSwan', [...TSVPN_TOOLS, ...STRONGSWA
 
   describe.each(DIRECTIONS)('packets $way', ({ reverse }) => {
     test(
-      'by tsvpn: none of ours lost',
+      'by tsvpn: none lost by us',
       async () => {
         await connect('tsvpn', {}, { reauth: '5s' })
         const { left, right, ours } = lab()
         const [before] = await spis(ours)
         const result = await iperf(left, right, INNER.right[4].address, { ...LOAD, reverse })
-        const after = await spis(ours)
-        expect(after).toHaveLength(1)
-        expect(after).not.toContain(before)
-        // What charon sends while it lets go of the old Child SA is lost for some milliseconds; why is not known yet.
+        expect(await settled(ours)).not.toBe(before)
+        // A few that charon sends between its old Child SA and its new one are missing; what reached us was taken.
         expect(result.lost).toBeLessThanOrEqual(reverse ? 0.005 : 0)
+        const { drops } = await ours.status()
+        expect([drops.noSa ?? 0, drops.replay ?? 0, drops.badIcv ?? 0]).toEqual([0, 0, 0])
       },
       TIMEOUT_MS,
     )
 
     test(
-      'by strongSwan, told AUTH_LIFETIME, with make_before_break: next to none lost',
+      'by strongSwan, told AUTH_LIFETIME, with make_before_break: none lost',
       async () => {
         await connect(
           'strongSwan',
@@ -78,12 +90,9 @@ labDescribe('authenticating anew with strongSwan', [...TSVPN_TOOLS, ...STRONGSWA
         const { left, right, ours, theirs } = lab()
         const [before] = await spis(ours)
         const result = await iperf(left, right, INNER.right[4].address, { ...LOAD, reverse })
-        const after = await spis(ours)
-        expect(after).toHaveLength(1)
-        expect(after).not.toContain(before)
+        expect(await settled(ours)).not.toBe(before)
         expect(theirs.log).toContain('received AUTH_LIFETIME of 10s')
-        // None on a quiet machine; charon loses a few on a busy one.
-        expect(result.lost).toBeLessThanOrEqual(0.005)
+        expect(result).toMatchObject({ lost: 0 })
       },
       TIMEOUT_MS,
     )
@@ -108,9 +117,7 @@ labDescribe('authenticating anew with tsvpn', TSVPN_TOOLS, () => {
       const { left, right, pair } = lab()
       const [before] = await spis(pair.left)
       const result = await iperf(left, right, INNER.right[4].address, { ...LOAD, reverse })
-      const after = await spis(pair.left)
-      expect(after).toHaveLength(1)
-      expect(after).not.toContain(before)
+      expect(await settled(pair.left)).not.toBe(before)
       expect(result).toMatchObject({ lost: 0 })
     },
     TIMEOUT_MS,
