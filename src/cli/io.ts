@@ -16,6 +16,8 @@ const EXIT_OF: Partial<Record<ErrorCode, number>> = {
 /** Options that every command has. */
 export interface GlobalOptions {
   readonly json?: boolean
+  /** What a configuration with mistakes kept from happening; default `started`. */
+  readonly consequence?: string
 }
 
 export function styleOf(stream: NodeJS.WriteStream): Style {
@@ -71,7 +73,9 @@ export function reportError(error: unknown, options: GlobalOptions): void {
   else {
     // Each line alone, so that editors find file, line and column at its start.
     tell(printable(known.message))
-    tell(`${tint(style, 'red', 'error:')} ${count(diagnostics.length, 'mistake')}; nothing was started`)
+    tell(
+      `${tint(style, 'red', 'error:')} ${count(diagnostics.length, 'mistake')}; nothing was ${options.consequence ?? 'started'}`,
+    )
   }
   if (known.hint !== undefined) tell(printable(known.hint).replaceAll(/^/gm, '  '))
 }

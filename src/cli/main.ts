@@ -14,6 +14,7 @@ import type {
   PskOptions,
   PubkeyOptions,
   RekeyOptions,
+  ReloadOptions,
   RunDirOptions,
   SasOptions,
   UpOptions,
@@ -170,6 +171,29 @@ ${EXIT_CODES}`,
       action(async (peer: string | undefined, options: SasOptions) => {
         const { terminate } = await import('./sas.ts')
         await terminate(peer, options)
+      }),
+    )
+
+  root
+    .command('reload')
+    .summary('apply a changed configuration to a running tsvpn, and only what changed')
+    .description(
+      'Reads the configuration of a running tsvpn again, shows what differs, and applies that alone. A file with a mistake\n' +
+        'changes nothing. On a terminal it asks first when connections or packets would be lost.',
+    )
+    .argument('[name]', 'interface, name or file of the configuration; needed when several run')
+    .option('-n, --dry-run', 'show what would change, change nothing')
+    .option('-y, --yes', 'do not ask')
+    .addOption(json())
+    .addOption(runDir())
+    .addHelpText(
+      'after',
+      `\nExamples:\n  sudo tsvpn reload --dry-run\n  sudo tsvpn reload office --yes\n  sudo kill -HUP PID               the same as reload --yes, told in the log\n${EXIT_CODES}`,
+    )
+    .action(
+      action(async (name: string | undefined, options: ReloadOptions) => {
+        const { reload } = await import('./reload.ts')
+        await reload(name, options)
       }),
     )
 

@@ -40,3 +40,8 @@ export interface PskOptions extends JsonOptions {
   readonly output?: string
   readonly force?: boolean
 }
+
+export interface ReloadOptions extends RunDirOptions {
+  readonly dryRun?: boolean
+  readonly yes?: boolean
+}

@@ -5,6 +5,7 @@
 import type { DaemonEvent } from '../control/api.ts'
 import { assertNever } from '../errors.ts'
 import { formatMs, printableDeep, type Style, shortList, tint } from './format.ts'
+import { renderSteps } from './render-reload.ts'
 
 export interface UpViewOptions extends Style {
   /** Says how to end it: with Ctrl-C, or with a command when detached. */
@@ -64,6 +65,11 @@ export class UpView {
         return [this.#later(clock, 'yellow', '!', `${tunnelName(event)} is down: ${event.text}`)]
       case 'peer-moved':
         return [this.#later(clock, 'dim', '·', `${event.peer} moved to ${event.endpoint}`)]
+      case 'reloaded':
+        return [
+          this.#later(clock, 'dim', '·', `the changed configuration is applied, ${formatMs(event.ms)}:`),
+          ...renderSteps(event.steps, this.#options),
+        ]
       case 'warning':
         return [
           this.#later(clock, 'yellow', '!', event.text),

@@ -62,6 +62,8 @@ async function run(
       format: options.json === true ? 'json' : 'text',
       ...(log === undefined ? {} : { write: log }),
     }),
+    // A terminal that goes away ends what runs on it; a service has none.
+    reloadOnHangUp: ![process.stdin, process.stdout, process.stderr].some((stream) => stream.isTTY),
     ...(options.keyLog === undefined ? {} : { keyLogFile: options.keyLog }),
   })
   const reason = await daemon.stopped

@@ -20,6 +20,8 @@ const LEAST_IPV6_MTU = 1280
 export interface LoadOptions {
   /** Where `{ env: NAME }` looks; default process.env. */
   readonly env?: Readonly<Record<string, string | undefined>>
+  /** Messages name the file by its whole path, for they are read in another folder than this process's. */
+  readonly absolute?: boolean
 }
 
 /**
@@ -28,7 +30,7 @@ export interface LoadOptions {
  *   are of that kind); TsvpnError TSVPN_CONFIG_NOT_FOUND
  */
 export function loadConfig(path: string, options: LoadOptions = {}): Config {
-  return parseConfig(readConfig(path), path, options)
+  return parseConfig(readConfig(path, options), path, options)
 }
 
 /**
@@ -37,7 +39,7 @@ export function loadConfig(path: string, options: LoadOptions = {}): Config {
  */
 export function parseConfig(text: string, path: string, options: LoadOptions = {}): Config {
   const file = resolve(path)
-  const source = parseSource(text, shownPath(file))
+  const source = parseSource(text, shownPath(file, options))
   if (isDiagnostics(source)) throw new ConfigError(source)
   const diagnostics: Diagnostic[] = []
   const config = build(source, file, options.env ?? process.env, diagnostics)
@@ -105,8 +107,8 @@ function listenOf(source: Source, value: unknown, diagnostics: Diagnostic[]): Li
 }
 
 /** Opens first and judges the open file, so that a device or FIFO cannot hang or flood the loader. */
-function readConfig(path: string): string {
-  const shown = shownPath(resolve(path))
+function readConfig(path: string, options: LoadOptions): string {
+  const shown = shownPath(resolve(path), options)
   let fd: number
   try {
     fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
@@ -133,7 +135,8 @@ function readConfig(path: string): string {
 }
 
 /** @returns the path as a user below the working directory would type it */
-function shownPath(file: string): string {
+function shownPath(file: string, { absolute }: LoadOptions): string {
+  if (absolute === true) return file
   const short = relative(process.cwd(), file)
   return short === '' || short.startsWith('..') ? file : short
 }

@@ -179,6 +179,8 @@ export type DaemonEvent =
   | { readonly kind: 'peer-down'; readonly peer: string; readonly tunnel: string; readonly text: string }
   /** The peer's address changed (NAT rebinding, roaming). */
   | { readonly kind: 'peer-moved'; readonly peer: string; readonly endpoint: string }
+  /** A changed configuration was applied; none of the steps needed a restart. */
+  | { readonly kind: 'reloaded'; readonly steps: readonly ReloadStep[]; readonly ms: number }
   | { readonly kind: 'warning'; readonly code: string; readonly text: string; readonly hint: string | null }
   /** Last event of a daemon. */
   | { readonly kind: 'stopped'; readonly reason: string }
@@ -189,6 +191,8 @@ export interface ApiError {
     readonly code: ErrorCode | 'TSVPN_NO_SUCH_ROUTE' | 'TSVPN_BAD_REQUEST' | 'TSVPN_BUSY'
     readonly message: string
     readonly hint: string | null
+    /** The mistakes of a configuration, as `tsvpn check --json` prints them. */
+    readonly diagnostics?: readonly object[]
   }
 }
 
@@ -203,6 +207,44 @@ export interface SasAccepted {
   readonly accepted: true
   readonly peers: readonly string[]
   readonly count: number
+}
+
+/** One line of the plan of a reload. */
+export interface ReloadStep {
+  /** Added, changed, removed; `!` needs a restart, and then nothing is applied. */
+  readonly sign: '+' | '~' | '-' | '!'
+  /** null: about the host. */
+  readonly peer: string | null
+  /** null: about the peer as a whole. */
+  readonly tunnel: string | null
+  /** Path of keys such as `ike.liveness`; null for a peer or tunnel that comes or goes. */
+  readonly key: string | null
+  /** Values for people; null for what is not shown, such as secrets. */
+  readonly from: string | null
+  readonly to: string | null
+  /** What it does to what runs, for people. */
+  readonly effect: string
+  /** Packets of somebody may be lost, or are not carried any more. */
+  readonly interrupts: boolean
+}
+
+/** Body of `POST /v1/reload`. The daemon reads its own file again, and no other. */
+export interface ReloadRequest {
+  readonly dryRun: boolean
+  /** The plan that was shown: another one, since the file changed meanwhile, is refused. null: whatever the plan is. */
+  readonly planId: string | null
+}
+
+/** Answer to `POST /v1/reload`, when everything is applied but for what the peers have to say. */
+export interface ReloadAnswer {
+  readonly file: string
+  readonly planId: string
+  readonly steps: readonly ReloadStep[]
+  /** False for a dry run, and where nothing had changed. */
+  readonly applied: boolean
+  /** Of the configuration, for people. */
+  readonly warnings: readonly string[]
+  readonly ms: number
 }
 
 /** What `rekey` means: the Child SAs with their traffic keys, or the IKE SA. */

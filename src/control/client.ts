@@ -6,7 +6,7 @@ import { readdirSync } from 'node:fs'
 import { type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http'
 import { connect } from 'node:net'
 import { basename, join } from 'node:path'
-import { TsvpnError } from '../errors.ts'
+import { type ErrorCode, TsvpnError } from '../errors.ts'
 import {
   type ApiError,
   type DaemonEvent,
@@ -14,10 +14,14 @@ import {
   DEFAULT_RUN_DIR,
   type DownAccepted,
   type RekeyKind,
+  type ReloadAnswer,
+  type ReloadRequest,
   type SasAccepted,
 } from './api.ts'
 
 const ANSWER_TIMEOUT_MS = 5_000
+/** A reload asks for names and waits for commands. */
+const RELOAD_TIMEOUT_MS = 60_000
 const MAX_ANSWER = 256 * 1024 * 1024
 const MAX_EVENT_LINE = 1024 * 1024
 
@@ -119,6 +123,11 @@ export async function postTerminate(instance: Instance, peer: string | undefined
   return (await ask(instance, 'POST', `/v1/terminate?${peerQuery(peer)}`)) as SasAccepted
 }
 
+export async function postReload(instance: Instance, request: ReloadRequest): Promise<ReloadAnswer> {
+  const options = { body: JSON.stringify(request), timeoutMs: RELOAD_TIMEOUT_MS }
+  return (await ask(instance, 'POST', '/v1/reload', options)) as ReloadAnswer
+}
+
 const peerQuery = (peer: string | undefined): string => (peer === undefined ? '' : `&peer=${encodeURIComponent(peer)}`)
 
 /**
@@ -129,12 +138,7 @@ export async function* followEvents(
   instance: Instance,
   options: { replay?: boolean; signal?: AbortSignal } = {},
 ): AsyncGenerator<DaemonEvent, void, void> {
-  const response = await open(
-    instance,
-    'GET',
-    `/v1/events${options.replay === true ? '?replay=1' : ''}`,
-    options.signal,
-  )
+  const response = await open(instance, 'GET', `/v1/events${options.replay === true ? '?replay=1' : ''}`, options)
   let rest = ''
   try {
     response.setEncoding('utf8')
@@ -163,7 +167,14 @@ export async function waitUntilGone(instance: Instance, timeoutMs = 5_000): Prom
   return true
 }
 
-function open(instance: Instance, method: string, path: string, signal?: AbortSignal): Promise<IncomingMessage> {
+interface AskOptions {
+  readonly signal?: AbortSignal
+  readonly body?: string
+  readonly timeoutMs?: number
+}
+
+function open(instance: Instance, method: string, path: string, options: AskOptions = {}): Promise<IncomingMessage> {
+  const { signal, body, timeoutMs = ANSWER_TIMEOUT_MS } = options
   return new Promise((resolve, reject) => {
     const request: ClientRequest = httpRequest(
       { socketPath: instance.socketPath, method, path, agent: false, ...(signal === undefined ? {} : { signal }) },
@@ -173,20 +184,17 @@ function open(instance: Instance, method: string, path: string, signal?: AbortSi
         else void collect(response).then((text) => reject(remoteError(text)), reject)
       },
     )
-    const timer = setTimeout(
-      () => request.destroy(new Error(`no answer within ${ANSWER_TIMEOUT_MS} ms`)),
-      ANSWER_TIMEOUT_MS,
-    )
+    const timer = setTimeout(() => request.destroy(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs)
     request.on('error', (error: NodeJS.ErrnoException) => {
       clearTimeout(timer)
       reject(connectionError(instance, error))
     })
-    request.end()
+    request.end(body)
   })
 }
 
-async function ask(instance: Instance, method: string, path: string): Promise<unknown> {
-  const text = await collect(await open(instance, method, path))
+async function ask(instance: Instance, method: string, path: string, options: AskOptions = {}): Promise<unknown> {
+  const text = await collect(await open(instance, method, path, options))
   try {
     return JSON.parse(text) as unknown
   } catch (error) {
@@ -221,7 +229,10 @@ function connectionError(instance: Instance, error: NodeJS.ErrnoException): Tsvp
 function remoteError(text: string): TsvpnError {
   try {
     const { error } = JSON.parse(text) as ApiError
-    return new TsvpnError('TSVPN_CONTROL', error.message, error.hint === null ? {} : { hint: error.hint })
+    const isOurs = ['TSVPN_NO_SUCH_ROUTE', 'TSVPN_BAD_REQUEST', 'TSVPN_BUSY'].includes(error.code)
+    const code = isOurs ? 'TSVPN_CONTROL' : (error.code as ErrorCode)
+    const known = new TsvpnError(code, error.message, error.hint === null ? {} : { hint: error.hint })
+    return error.diagnostics === undefined ? known : Object.assign(known, { diagnostics: error.diagnostics })
   } catch (cause) {
     return new TsvpnError('TSVPN_CONTROL', 'the daemon refused without saying why', { cause })
   }

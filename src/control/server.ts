@@ -5,7 +5,17 @@
 import { chmodSync, renameSync, unlinkSync } from 'node:fs'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { TsvpnError } from '../errors.ts'
-import type { ApiError, DaemonEvent, DaemonStatus, DownAccepted, RekeyKind, SasAccepted } from './api.ts'
+import type {
+  ApiError,
+  DaemonEvent,
+  DaemonStatus,
+  DownAccepted,
+  RekeyKind,
+  ReloadAnswer,
+  ReloadRequest,
+  SasAccepted,
+} from './api.ts'
+import { parseReloadRequest } from './reload-request.ts'
 
 const MAX_HEADER = 8 * 1024
 const MAX_BODY = 64 * 1024
@@ -18,13 +28,18 @@ const EVENT_BACKLOG = 256 * 1024
 /** Events kept for a reader that comes later and asks with `?replay=1`. */
 const HISTORY = 256
 
-/** What the daemon lends. All synchronous: what takes time only begins. */
+/** Names may have to be asked for, and commands to end. */
+const RELOAD_TIMEOUT_MS = 60_000
+
+/** What the daemon lends. Synchronous but for `reload`: what takes time only begins. */
 export interface ControlTarget {
   status(): DaemonStatus
   down(reason: string): void
   /** @param peer undefined: all. @throws TsvpnError for an unknown peer */
   rekey(peer: string | undefined, kind: RekeyKind): SasAccepted
   terminate(peer: string | undefined): SasAccepted
+  /** Rejects with TsvpnError. */
+  reload(request: ReloadRequest): Promise<ReloadAnswer>
 }
 
 /** The route table: method and path to what it does. */
@@ -61,6 +76,7 @@ export class ControlServer {
         POST: (request, response, url) =>
           this.#command(request, response, () => ({ answer: this.#target.terminate(peerOf(url)) })),
       },
+      '/v1/reload': { POST: (request, response) => this.#reload(request, response) },
       '/v1/events': { GET: (_, response, url) => this.#events(response, url) },
     }
     this.#server = createServer({
@@ -156,22 +172,47 @@ export class ControlServer {
     }
   }
 
-  /** A command has no body; one that comes is read to its end, up to a limit, and then `act` runs. */
-  #command(
-    request: IncomingMessage,
-    response: ServerResponse,
-    act: () => { answer: object; afterwards?: () => void },
-  ): void {
+  /** Reads a body to its end, up to a limit. */
+  #body(request: IncomingMessage, response: ServerResponse, then: (text: string) => void): void {
+    const chunks: Uint8Array[] = []
     let length = 0
     request.on('data', (chunk: Uint8Array) => {
       length += chunk.length
-      if (length <= MAX_BODY) return
+      if (length <= MAX_BODY) {
+        chunks.push(chunk)
+        return
+      }
       request.pause()
       response.setHeader('connection', 'close')
       sendError(response, 413, 'TSVPN_BAD_REQUEST', `the body is larger than ${MAX_BODY} octets`, null)
     })
     request.on('end', () => {
-      if (response.writableEnded) return
+      if (!response.writableEnded) then(Buffer.concat(chunks).toString('utf8'))
+    })
+  }
+
+  #reload(request: IncomingMessage, response: ServerResponse): void {
+    response.socket?.setTimeout(RELOAD_TIMEOUT_MS)
+    this.#body(request, response, (text) => {
+      const asked = parseReloadRequest(text)
+      if (asked === undefined) {
+        const hint = '{ "dryRun": true or false, "planId": null or that of an earlier answer }'
+        return sendError(response, 400, 'TSVPN_BAD_REQUEST', 'the body is not what /v1/reload takes', hint)
+      }
+      this.#target.reload(asked).then(
+        (answer) => sendJson(response, 200, answer),
+        (error: unknown) => sendFailure(response, error),
+      )
+    })
+  }
+
+  /** A command has no body; one that comes is read all the same, and then `act` runs. */
+  #command(
+    request: IncomingMessage,
+    response: ServerResponse,
+    act: () => { answer: object; afterwards?: () => void },
+  ): void {
+    this.#body(request, response, () => {
       try {
         const { answer, afterwards } = act()
         sendJson(response, 202, answer)
@@ -217,6 +258,16 @@ function sendJson(response: ServerResponse, status: number, body: object): void 
   const text = `${JSON.stringify(body)}\n`
   response.writeHead(status, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(text) })
   response.end(text)
+}
+
+/** A failed reload: the mistakes of a configuration go along. Looked at by shape: this folder knows no configuration. */
+function sendFailure(response: ServerResponse, error: unknown): void {
+  const message = error instanceof Error ? error.message : String(error)
+  if (!(error instanceof TsvpnError)) return sendError(response, 500, 'TSVPN_CONTROL', message, null)
+  const diagnostics = 'diagnostics' in error && Array.isArray(error.diagnostics) ? error.diagnostics : undefined
+  const { code, hint = null } = error
+  const body: ApiError = { error: { code, message, hint, ...(diagnostics && { diagnostics }) } }
+  sendJson(response, 409, body)
 }
 
 function sendError(

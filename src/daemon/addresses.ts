@@ -23,8 +23,14 @@ export interface AddressesOptions {
 /** A new or changed address. `isFirst`: there was none before. */
 export type RemoteSink = (peer: ConfiguredPeer, remote: Path['remote'], isFirst: boolean) => void
 
+/** Answers for the peers that a changed configuration adds or moves, before anything of it applies. */
+export interface Lookup {
+  readonly peers: readonly ConfiguredPeer[]
+  readonly answers: ReadonlyMap<string, Resolution>
+}
+
 interface Entry {
-  readonly peer: ConfiguredPeer
+  peer: ConfiguredPeer
   readonly host: string
   readonly port: number
   candidates: readonly Path['remote'][]
@@ -37,16 +43,55 @@ interface Entry {
 export class Addresses {
   readonly #options: AddressesOptions
   readonly #entries = new Map<string, Entry>()
+  #hasBegun = false
   #onRemote: RemoteSink = () => {}
   #isClosed = false
 
   constructor(peers: readonly ConfiguredPeer[], options: AddressesOptions) {
     this.#options = options
     for (const peer of peers) {
-      if (peer.address.kind === 'any') continue
-      const { host, port = DEFAULT_PORT } = peer.address
-      this.#entries.set(peer.name, { peer, host, port, candidates: [], next: 0, failures: 0, timer: undefined })
+      const entry = entryFor(peer)
+      if (entry !== undefined) this.#entries.set(peer.name, entry)
     }
+  }
+
+  /** Asks for the names that a changed configuration brings. Changes nothing and never rejects. */
+  async lookUp(peers: readonly ConfiguredPeer[]): Promise<Lookup> {
+    const unknown = peers.flatMap((peer) => {
+      const entry = entryFor(peer)
+      return entry === undefined || this.#isKnown(entry) ? [] : [entry]
+    })
+    const answers = await Promise.all(
+      unknown.map(async ({ peer, host }) => [peer.name, await resolveHost(host, this.#options.families)] as const),
+    )
+    return { peers, answers: new Map(answers) }
+  }
+
+  /** These are the peers from now on; addresses that did not change stay as they are, with their retries. */
+  adopt({ peers, answers }: Lookup): void {
+    const before = [...this.#entries.values()]
+    this.#entries.clear()
+    for (const peer of peers) {
+      const fresh = entryFor(peer)
+      if (fresh === undefined) continue
+      const known = before.find((entry) => isSame(entry, fresh))
+      this.#entries.set(peer.name, known ?? fresh)
+      if (known !== undefined) known.peer = peer
+      const answer = answers.get(peer.name)
+      if (known === undefined && answer !== undefined) this.#accept(fresh, answer)
+      if (known === undefined && fresh.candidates.length === 0 && this.#hasBegun) this.#retryLater(fresh)
+    }
+    for (const entry of before) if (!this.#isCurrent(entry)) clearTimeout(entry.timer)
+  }
+
+  #isKnown(entry: Entry): boolean {
+    const known = this.#entries.get(entry.peer.name)
+    return known !== undefined && isSame(known, entry)
+  }
+
+  /** What is asked for a peer may come back after a reload took it away. */
+  #isCurrent(entry: Entry): boolean {
+    return !this.#isClosed && this.#entries.get(entry.peer.name) === entry
   }
 
   /** Asks for all names at once. Never rejects: `unresolved` tells who is missing. */
@@ -90,6 +135,7 @@ export class Addresses {
   /** Begins to tell of addresses, and to ask again for names that did not resolve. */
   begin(onRemote: RemoteSink): void {
     this.#onRemote = onRemote
+    this.#hasBegun = true
     for (const entry of this.#entries.values()) if (entry.candidates.length === 0) this.#retryLater(entry)
   }
 
@@ -116,7 +162,7 @@ export class Addresses {
   }
 
   #accept(entry: Entry, answer: Resolution, preferred?: string): void {
-    if (this.#isClosed) return
+    if (!this.#isCurrent(entry)) return
     if (!answer.ok) {
       if (entry.candidates.length > 0) {
         this.#options.onWarning(`peer ${entry.peer.name}: ${answer.text}; its last address is used`)
@@ -153,7 +199,7 @@ export class Addresses {
 
   #tell(entry: Entry): void {
     const remote = entry.candidates[entry.next]
-    if (!this.#isClosed && remote !== undefined) this.#onRemote(entry.peer, remote, false)
+    if (this.#isCurrent(entry) && remote !== undefined) this.#onRemote(entry.peer, remote, false)
   }
 
   #retryLater(entry: Entry): void {
@@ -164,9 +210,18 @@ export class Addresses {
 
   async #retry(entry: Entry): Promise<void> {
     this.#accept(entry, await resolveHost(entry.host, this.#options.families))
-    if (this.#isClosed) return
+    if (!this.#isCurrent(entry)) return
     const remote = entry.candidates[entry.next]
     if (remote === undefined) this.#retryLater(entry)
     else this.#onRemote(entry.peer, remote, true)
   }
 }
+
+/** @returns undefined for a peer that is only answered */
+function entryFor(peer: ConfiguredPeer): Entry | undefined {
+  if (peer.address.kind === 'any') return undefined
+  const { host, port = DEFAULT_PORT } = peer.address
+  return { peer, host, port, candidates: [], next: 0, failures: 0, timer: undefined }
+}
+
+const isSame = (a: Entry, b: Entry): boolean => a.peer.name === b.peer.name && a.host === b.host && a.port === b.port

@@ -78,7 +78,7 @@ export class Connections {
   /** Calls the peers that are to be up, and those whose names resolve later. */
   begin(): void {
     const { config, addresses } = this.#options
-    for (const peer of config.peers) {
+    for (const peer of config().peers) {
       const remote = addresses.remoteOf(peer.name)
       if (remote === undefined) continue
       this.#setRemote(peer, remote)
@@ -98,6 +98,25 @@ export class Connections {
         this.#driver.input('addresses', (endpoint, time) => endpoint.localAddressesChanged(found, time)),
     })
     void this.#whereabouts.look()
+  }
+
+  /** The configuration has changed. @param before the peers until now */
+  update(before: readonly ConfiguredPeer[]): void {
+    if (this.#isClosing) return
+    const { config, addresses } = this.#options
+    const { peers } = config()
+    const resolved = peers.map((peer) => ({ ...peer, remote: addresses.remoteOf(peer.name) }))
+    this.#driver.input('updatePeers', (endpoint, time) => endpoint.updatePeers(resolved, time))
+    void this.#whereabouts?.look()
+    for (const peer of peers) {
+      const remote = addresses.remoteOf(peer.name)
+      if (remote !== undefined) this.#setRemote(peer, remote)
+      const wasUp = before.some((old) => old.name === peer.name && isKeptUp(old))
+      if (remote === undefined || wasUp || !isKeptUp(peer)) continue
+      this.#initiate(peer, remote)
+      for (const { name, start } of peer.tunnels)
+        if (start === 'up') this.#startTunnel({ peer: peer.name, tunnel: name, pair: undefined })
+    }
   }
 
   readonly onDatagram: DatagramSink = (data, family, localAddress, localPort, remoteAddress, remotePort) => {
@@ -137,7 +156,7 @@ export class Connections {
   }
 
   #named(peer: string | undefined): string[] {
-    const names = this.#options.config.peers.map(({ name }) => name)
+    const names = this.#options.config().peers.map(({ name }) => name)
     if (peer === undefined) return names
     if (names.includes(peer)) return [peer]
     throw new TsvpnError('TSVPN_CONTROL', `no peer is called ${peer}`, { hint: `known: ${names.join(', ')}` })
@@ -176,8 +195,8 @@ export class Connections {
   }
 
   #initiate(peer: ConfiguredPeer, remote: Path['remote']): void {
-    if (!peer.tunnels.some((tunnel) => tunnel.start === 'up')) return
-    this.#options.peers.connecting(peer.name, remote, now())
+    if (!isKeptUp(peer)) return
+    if (!this.snapshot().some((sa) => sa.peer === peer.name)) this.#options.peers.connecting(peer.name, remote, now())
     this.#driver.input('initiate', (endpoint, time) => endpoint.initiate(peer.name, time))
   }
 
@@ -186,7 +205,7 @@ export class Connections {
   }
 
   /** Until its address is known there is nobody to call: the next packet asks again. */
-  #startTunnel({ peer, tunnel, pair }: PolicyOwner): void {
+  #startTunnel({ peer, tunnel, pair }: Pick<PolicyOwner, 'peer' | 'tunnel' | 'pair'>): void {
     const { addresses, peers } = this.#options
     const remote = addresses.remoteOf(peer)
     if (remote === undefined || this.#isClosing) return
@@ -312,3 +331,5 @@ export class Connections {
     }
   }
 }
+
+const isKeptUp = ({ tunnels }: ConfiguredPeer): boolean => tunnels.some(({ start }) => start === 'up')

@@ -76,7 +76,10 @@ const msOrNever = (counters: SaCounters | undefined): number | undefined => coun
 const key = (peer: string, tunnel: string) => `${peer}\0${tunnel}`
 
 interface Slot {
-  readonly policies: TunnelPolicies
+  policies: TunnelPolicies
+  configured: TunnelSelectors
+  /** Gone from the configuration: its policies go with its last Child SA. */
+  isRetired: boolean
   /** Of several for the same packets the last one carries them. */
   installed: InstalledSa[]
   /** Of Child SAs that are gone. */
@@ -87,18 +90,27 @@ interface Slot {
 export class Datapath {
   readonly #addon: SadbAddon
   readonly #slots = new Map<string, Slot>()
+  #lastPolicy = 0
   readonly #byPolicy = new Map<number, PolicyOwner>()
   readonly #byChild = new Map<number, { slot: Slot; sa: InstalledSa }>()
 
   /** Sets a policy for every tunnel that drops, or holds what is to start it. */
   constructor(addon: SadbAddon, tunnels: readonly TunnelSelectors[]) {
     this.#addon = addon
-    let lastId = 0
-    for (const configured of tunnels) {
-      const { peer, tunnel, pairs, onTraffic } = configured
-      const policies = new TunnelPolicies(addon, pairs ?? [configured], onTraffic !== undefined, () => ++lastId)
-      this.#slots.set(key(peer, tunnel), { policies, installed: [], pastIn: NONE, pastOut: NONE })
-      for (const [index, id] of policies.ids.entries()) this.#byPolicy.set(id, { ...configured, pair: pairs && index })
+    this.update(tunnels)
+  }
+
+  /** A changed configuration. Child SAs stay until they are removed, under the policies of their tunnel. */
+  update(tunnels: readonly TunnelSelectors[]): void {
+    const wanted = new Map(tunnels.map((configured) => [key(configured.peer, configured.tunnel), configured]))
+    for (const [name, slot] of this.#slots) if (!wanted.has(name)) this.#retire(slot)
+    for (const [name, configured] of wanted) {
+      const slot = this.#slots.get(name)
+      if (slot !== undefined) this.#change(slot, configured)
+      else {
+        const policies = this.#policiesOf(configured)
+        this.#slots.set(name, { policies, configured, isRetired: false, installed: [], pastIn: NONE, pastOut: NONE })
+      }
     }
   }
 
@@ -147,7 +159,7 @@ export class Datapath {
     const wasDown = !slot.installed.some((other) => meet(other, installed))
     slot.installed = carries === 'now' ? [...slot.installed, installed] : [installed, ...slot.installed]
     this.#byChild.set(id, { slot, sa: installed })
-    slot.policies.apply(slot.installed)
+    this.#apply(slot)
     return wasDown
   }
 
@@ -157,7 +169,7 @@ export class Datapath {
     if (entry === undefined) return
     const { slot, sa } = entry
     slot.installed = [...slot.installed.filter((other) => other !== sa), sa]
-    slot.policies.apply(slot.installed)
+    this.#apply(slot)
   }
 
   /** @returns what was removed and whether its tunnel is now down; undefined when there was none of that id */
@@ -167,7 +179,7 @@ export class Datapath {
     const { slot, sa } = entry
     this.#byChild.delete(id)
     slot.installed = slot.installed.filter((other) => other.id !== id)
-    slot.policies.apply(slot.installed)
+    this.#apply(slot)
     slot.pastIn = add(slot.pastIn, this.#addon.inboundCounters(sa.inboundSpi))
     slot.pastOut = add(slot.pastOut, this.#addon.outboundCounters(id))
     this.#addon.removeOutbound(id)
@@ -236,5 +248,36 @@ export class Datapath {
       outbound = add(outbound, this.#addon.outboundCounters(sa.id))
     }
     return { inbound, outbound }
+  }
+
+  /** The new policies first, as with a new Child SA: nothing is uncovered between. */
+  #change(slot: Slot, configured: TunnelSelectors): void {
+    if (!slot.isRetired && JSON.stringify(slot.configured) === JSON.stringify(configured)) return
+    const before = slot.policies
+    slot.policies = this.#policiesOf(configured)
+    slot.configured = configured
+    slot.isRetired = false
+    this.#apply(slot)
+    for (const id of before.ids) this.#byPolicy.delete(id)
+    before.clear()
+  }
+
+  #retire(slot: Slot): void {
+    slot.isRetired = true
+    for (const id of slot.policies.ids) this.#byPolicy.delete(id)
+    this.#apply(slot)
+  }
+
+  #policiesOf(configured: TunnelSelectors): TunnelPolicies {
+    const { pairs, onTraffic } = configured
+    const newId = (): number => ++this.#lastPolicy
+    const policies = new TunnelPolicies(this.#addon, pairs ?? [configured], onTraffic !== undefined, newId)
+    for (const [index, id] of policies.ids.entries()) this.#byPolicy.set(id, { ...configured, pair: pairs && index })
+    return policies
+  }
+
+  #apply({ policies, installed, isRetired }: Slot): void {
+    if (isRetired && installed.length === 0) policies.clear()
+    else policies.apply(installed)
   }
 }

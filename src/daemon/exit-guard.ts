@@ -9,6 +9,8 @@ const SIGNALS = { SIGINT: 2, SIGTERM: 15, SIGHUP: 1, SIGQUIT: 3 } as const
 export interface ExitGuardOptions {
   readonly logger: Logger
   onSignal(signal: string): void
+  /** SIGHUP as daemons take it; absent: it ends the process like the others. */
+  onHangUp?(): void
   /** Synchronous and repeatable. */
   cleanUpNow(): void
 }
@@ -19,6 +21,7 @@ export function guardExit(options: ExitGuardOptions): () => void {
   const handlers: [string, (argument: unknown) => void][] = Object.entries(SIGNALS).map(([signal, number]) => [
     signal,
     () => {
+      if (signal === 'SIGHUP' && options.onHangUp !== undefined) return options.onHangUp()
       signals++
       if (signals === 1) {
         options.onSignal(signal)

@@ -6,7 +6,7 @@ import { getServers } from 'node:dns'
 import { readFileSync } from 'node:fs'
 import type { Config } from '../config/types.ts'
 import { TsvpnError } from '../errors.ts'
-import { installGuard } from '../io/inbound-guard.ts'
+import { type GuardPlan, guardRules, installGuard, removeGuard } from '../io/inbound-guard.ts'
 import { Ledger } from '../io/ledger.ts'
 import { DEFAULT_PATH_MTU, type EspOverhead, innerMtu, type OuterPath, pathMtus } from '../io/mtu.ts'
 import type { NativeAddon } from '../io/native.ts'
@@ -24,6 +24,7 @@ import { leastMtu, TunDevice } from '../io/tun-device.ts'
 import { hasIpv6, UdpSockets } from '../io/udp.ts'
 import { toPrefixes } from '../sa/selector-text.ts'
 import type { TrafficSelector } from '../sa/traffic-selector.ts'
+import { messageOf } from './reporter.ts'
 
 const CAP_NET_ADMIN = 12n
 
@@ -68,12 +69,13 @@ export class Host {
   readonly numbers: RoutingNumbers
   readonly tun: TunDevice
   readonly routes: Routes
-  readonly #config: Config
+  #config: Config
   readonly #addon: NativeAddon
   readonly #kernelFamilies: readonly (4 | 6)[]
-  readonly #requests: readonly RouteRequest[]
+  #requests: readonly RouteRequest[]
   #sockets: UdpSockets | undefined
   #areRoutesInstalled = false
+  #isGuarded = false
 
   private constructor(config: Config, runDir: string, addon: NativeAddon) {
     this.#config = config
@@ -122,14 +124,14 @@ export class Host {
   }
 
   /** Inner MTU: the smallest of all paths; unknown ones count as Ethernet. A configured MTU wins. */
-  mtuFor(demands: readonly PathDemand[], usual: EspOverhead): number {
-    if (this.#config.interface.mtu !== undefined) return this.#config.interface.mtu
+  mtuFor(demands: readonly PathDemand[], usual: EspOverhead, config = this.#config): number {
+    if (config.interface.mtu !== undefined) return config.interface.mtu
     const mtus = demands.map(({ address, pathMtu, overhead }) =>
       innerMtu(pathMtu ?? DEFAULT_PATH_MTU, familyOf(address), overhead),
     )
     const outer = this.#sockets?.families.includes(4) === false ? 6 : 4
     const computed = mtus.length === 0 ? innerMtu(DEFAULT_PATH_MTU, outer, usual) : Math.min(...mtus)
-    return Math.max(computed, leastMtu(this.#carriesIpv6()))
+    return Math.max(computed, leastMtu(this.#carriesIpv6(config)))
   }
 
   configureTun(mtu: number): void {
@@ -152,11 +154,21 @@ export class Host {
    * Drops what comes in clear and belongs into a tunnel.
    * @returns why that is not done, undefined when it is. @throws TsvpnError
    */
-  guardInbound(): Promise<string | undefined> {
+  async guardInbound(): Promise<string | undefined> {
+    const plan = this.#guardPlan()
+    const refusal =
+      guardRules(plan) === undefined && this.#isGuarded
+        ? await removeGuard(plan.device)
+        : await installGuard(plan, this.ledger)
+    if (refusal === undefined) this.#isGuarded = guardRules(plan) !== undefined
+    return refusal
+  }
+
+  #guardPlan(): GuardPlan {
     const { routes, throws } = this.#planRoutes()
     const local = this.#requests.flatMap((request) => request.local)
     const { ikePort, nattPort } = this.#config.listen
-    const plan = {
+    return {
       device: this.tun.name,
       remote: routes.map((route) => route.prefix),
       local,
@@ -164,11 +176,49 @@ export class Host {
       exempt: [...throws.map((route) => route.prefix), ...local.filter((prefix) => splitPrefix(prefix).length > 0)],
       ports: [ikePort, nattPort],
     }
-    return installGuard(plan, this.ledger)
+  }
+
+  /**
+   * Another configuration while traffic flows: guard, addresses, routes, MTU.
+   * @throws TsvpnError after what was done so far is undone; its message says when that failed, too
+   */
+  async reconfigure(next: Config, mtu: number): Promise<void> {
+    const before = { config: this.#config, mtu: this.tun.mtu }
+    try {
+      await this.#become(next, mtu)
+    } catch (error) {
+      await this.#become(before.config, before.mtu).catch((again: unknown) => {
+        throw new TsvpnError('TSVPN_SYSTEM', `${messageOf(error)}; and it could not be put back: ${messageOf(again)}`, {
+          cause: error,
+          hint: 'tsvpn down and tsvpn up set everything up anew',
+        })
+      })
+      throw error
+    }
+  }
+
+  async #become(config: Config, mtu: number): Promise<void> {
+    this.#config = config
+    this.#requests = routeRequests(config)
+    const { addresses } = config.interface
+    if (this.#carriesIpv6()) this.tun.allowIpv6()
+    if (this.#areRoutesInstalled) {
+      const wasGuarded = this.#isGuarded
+      const refusal = await this.guardInbound()
+      // Where there never was a guard the user was told at the start.
+      if (refusal !== undefined && wasGuarded) throw new TsvpnError('TSVPN_SYSTEM', `nft: ${refusal}`)
+    }
+    // Before an IPv6 address comes, and before it is too small for one.
+    if (mtu !== this.tun.mtu) await this.tun.setMtu(mtu)
+    await this.tun.changeAddresses(addresses, this.#kernelFamilies, 'add')
+    if (this.#areRoutesInstalled) await this.routes.change(this.#planRoutes())
+    await this.tun.changeAddresses(addresses, this.#kernelFamilies, 'drop')
   }
 
   #planRoutes(): RoutePlan {
-    const own = [...this.#config.interface.addresses, ...hostAddresses()].map(({ address }) => address)
+    // The device may still have addresses that the configuration has not any more.
+    const others = hostAddresses().filter(({ device }) => device !== this.tun.name)
+    const own = [...this.#config.interface.addresses, ...others].map(({ address }) => address)
     return planRoutes(this.#requests, own, this.#kernelFamilies)
   }
 
@@ -176,8 +226,8 @@ export class Host {
    * True when questions to the host's name servers would enter the tunnel. A local stub resolver asks somebody we don't
    * know: only a route for everything surely covers that.
    */
-  coversNameServers(): boolean {
-    const remote = this.#requests.flatMap((request) => request.remote)
+  coversNameServers(config = this.#config): boolean {
+    const remote = routeRequests(config).flatMap((request) => request.remote)
     const coversAll = remote.some((prefix) => splitPrefix(prefix).length <= 1)
     const isCovered = insideAny(remote)
     return getServers().some((server) => {
@@ -216,11 +266,11 @@ export class Host {
     this.tun.close()
   }
 
-  #carriesIpv6(): boolean {
+  #carriesIpv6(config = this.#config): boolean {
     if (!this.#kernelFamilies.includes(6)) return false
     return (
-      this.#config.interface.addresses.some((address) => address.family === 6) ||
-      this.#requests.some((request) => request.remote.some((prefix) => familyOf(prefix) === 6))
+      config.interface.addresses.some((address) => address.family === 6) ||
+      routeRequests(config).some((request) => request.remote.some((prefix) => familyOf(prefix) === 6))
     )
   }
 }

@@ -1,13 +1,15 @@
 /** Names, MTU and routes together: what the host needs to know about the peers before the first IKE message. */
-import type { Config } from '../config/types.ts'
+import type { Config, ConfiguredPeer } from '../config/types.ts'
 import { now } from '../io/clock.ts'
+import type { OuterPath } from '../io/mtu.ts'
 import type { Addresses } from './addresses.ts'
-import type { Host } from './host.ts'
+import type { Host, PathDemand } from './host.ts'
 import { preferredOverhead } from './overhead.ts'
 import { messageOf, type Reporter } from './reporter.ts'
 
 export interface NetworkContext {
-  readonly config: Config
+  /** As it is now: a reload changes it. */
+  config(): Config
   readonly host: Host
   readonly addresses: Addresses
   readonly reporter: Reporter
@@ -28,12 +30,7 @@ export async function setUpNetwork(context: NetworkContext, interruption: AbortS
   const beganRoutes = now()
   const paths = await host.paths(addresses.all)
   addresses.preferReachable((address) => paths.get(address) !== undefined)
-  const demands = config.peers.flatMap((peer) => {
-    const address = addresses.remoteOf(peer.name)?.address
-    if (address === undefined) return []
-    const pathMtu = paths.get(address)?.mtu
-    return peer.tunnels.map((tunnel) => ({ address, pathMtu, overhead: preferredOverhead(tunnel.espProposals) }))
-  })
+  const demands = mtuDemands(config().peers, (name) => addresses.remoteOf(name)?.address, paths)
   host.configureTun(host.mtuFor(demands, preferredOverhead([])))
   // A name server behind a tunnel that needs the name server would never answer.
   if (addresses.unresolved.length > 0 && host.coversNameServers()) {
@@ -43,6 +40,20 @@ export async function setUpNetwork(context: NetworkContext, interruption: AbortS
   } else await installRoutes(context)
   const prefixes = host.routes.plan.routes.map((route) => route.prefix)
   reporter.step('routes', `${prefixes.join(' ') || 'none yet'}, mtu ${host.tun.mtu}`, beganRoutes)
+}
+
+/** What each tunnel would like the MTU to be, were its first proposal chosen. */
+export function mtuDemands(
+  peers: readonly ConfiguredPeer[],
+  addressOf: (peer: string) => string | undefined,
+  paths: ReadonlyMap<string, OuterPath | undefined>,
+): PathDemand[] {
+  return peers.flatMap((peer) => {
+    const address = addressOf(peer.name)
+    if (address === undefined) return []
+    const pathMtu = paths.get(address)?.mtu
+    return peer.tunnels.map((tunnel) => ({ address, pathMtu, overhead: preferredOverhead(tunnel.espProposals) }))
+  })
 }
 
 /** @throws TsvpnError */
@@ -57,7 +68,7 @@ export async function installRoutes(context: NetworkContext): Promise<void> {
     reporter.warn('INBOUND_GUARD', text, 'install nftables: apt-get install nftables')
   }
   await Promise.all(addresses.all.map((address) => admitPeer(context, address)))
-  if (config.peers.some((peer) => peer.address.kind === 'any')) await admitPeer(context, undefined)
+  if (config().peers.some((peer) => peer.address.kind === 'any')) await admitPeer(context, undefined)
 }
 
 /** Host.admitPeer; the user is told what was done, or what to do instead. */

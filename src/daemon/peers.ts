@@ -10,7 +10,7 @@ import { escapeControls } from '../io/logger.ts'
 import type { Path } from '../sa/child-sa.ts'
 
 export interface PeerRecord {
-  readonly configured: ConfiguredPeer
+  configured: ConfiguredPeer
   /** Text forms, best first. */
   resolved: readonly string[]
   /** The attempt in progress, or the last one. */
@@ -48,21 +48,22 @@ export class Peers {
 
   constructor(peers: readonly ConfiguredPeer[], emit: (event: DaemonEvent) => void) {
     this.#emit = emit
+    for (const configured of peers) this.#records.set(configured.name, newRecord(configured))
+  }
+
+  /** A changed configuration: what is known of a peer stays with its name. */
+  update(peers: readonly ConfiguredPeer[]): void {
+    const before = new Map(this.#records)
+    this.#records.clear()
     for (const configured of peers) {
-      this.#records.set(configured.name, {
-        configured,
-        resolved: [],
-        attempt: 0,
-        attemptStartedAt: 0,
-        isConnecting: false,
-        retryAt: undefined,
-        isResting: false,
-        reason: waitingReason(configured),
-        lastError: undefined,
-        established: new Set(),
-        tunnelReasons: new Map(),
-      })
+      const record = before.get(configured.name) ?? newRecord(configured)
+      record.configured = configured
+      if (configured.address.kind === 'any') record.resolved = []
+      if (record.established.size === 0 && !record.isConnecting) record.reason = waitingReason(configured)
+      this.#records.set(configured.name, record)
     }
+    for (const record of this.#redialled)
+      if (this.#records.get(record.configured.name) !== record) this.#redialled.delete(record)
   }
 
   get records(): IterableIterator<PeerRecord> {
@@ -193,7 +194,9 @@ export class Peers {
     const record = event.peer === undefined ? undefined : this.#records.get(event.peer)
     const { reason, text } = event.failure
     if (record === undefined) {
-      this.#warn(event.failure)
+      if (event.peer !== undefined) this.#tellDown((down) => down.peer === event.peer, text)
+      // Of a peer that a reload took away there is nothing more to say.
+      if (!QUIET_ENDS.includes(reason)) this.#warn(event.failure)
       return
     }
     record.established.delete(event.ikeSaId)
@@ -249,6 +252,22 @@ export class Peers {
     if (isTold) return
     const retryInMs = retryAt === undefined ? null : Math.max(0, Math.round(retryAt - now))
     this.#emit({ kind: 'peer-failed', peer: record.configured.name, tunnel, reason, text, retryInMs })
+  }
+}
+
+function newRecord(configured: ConfiguredPeer): PeerRecord {
+  return {
+    configured,
+    resolved: [],
+    attempt: 0,
+    attemptStartedAt: 0,
+    isConnecting: false,
+    retryAt: undefined,
+    isResting: false,
+    reason: waitingReason(configured),
+    lastError: undefined,
+    established: new Set(),
+    tunnelReasons: new Map(),
   }
 }
 

@@ -5,7 +5,7 @@
  */
 import { join } from 'node:path'
 import type { Config } from '../config/types.ts'
-import { type DaemonStatus, DEFAULT_RUN_DIR } from '../control/api.ts'
+import { type DaemonStatus, DEFAULT_RUN_DIR, type ReloadAnswer, type ReloadRequest } from '../control/api.ts'
 import { ControlServer } from '../control/server.ts'
 import type { ShardBoot, ShardHandle } from '../datapath/pool.ts'
 import type { Instant } from '../env.ts'
@@ -26,6 +26,7 @@ import { createKeyLog } from './key-log.ts'
 import { setUpNetwork } from './network.ts'
 import { Peers } from './peers.ts'
 import { defaultPlatform } from './platform.ts'
+import { Reloads } from './reload.ts'
 import { elapsed, messageOf, Reporter } from './reporter.ts'
 import { dropStatus, peerStatuses } from './status.ts'
 import { tunnelSelectors } from './tunnels.ts'
@@ -56,13 +57,14 @@ interface Parts {
   shard?: ShardHandle
   jobs?: JobRunner
   connections?: Connections
+  reloads?: Reloads
   control?: ControlServer
   keyLog?: KeyLogFile
 }
 
 export class RunningDaemon implements Daemon {
   readonly stopped: Promise<StopReason>
-  readonly #config: Config
+  #config: Config
   readonly #options: DaemonOptions
   readonly #runDir: string
   readonly #platform: Platform
@@ -96,6 +98,7 @@ export class RunningDaemon implements Daemon {
       this.#unguard = guardExit({
         logger: this.#reporter.logger,
         onSignal: (signal) => void this.#stop({ kind: 'signal', text: signal }),
+        ...(this.#options.reloadOnHangUp === true ? { onHangUp: () => void this.#reloadOnHangUp() } : {}),
         cleanUpNow: () => this.#cleanUpNow(),
       })
     }
@@ -151,6 +154,26 @@ export class RunningDaemon implements Daemon {
     }
   }
 
+  reload(request: ReloadRequest = { dryRun: false, planId: null }): Promise<ReloadAnswer> {
+    const { reloads } = this.#parts
+    if (reloads === undefined || !this.#isUp || this.#stopRequest !== undefined) {
+      const message = `the daemon is ${this.#isUp ? 'about to end' : 'not up'}`
+      return Promise.reject(new TsvpnError('TSVPN_CONTROL', message))
+    }
+    return reloads.run(request)
+  }
+
+  /** As a user who doesn't look: what became of it stands in the log. */
+  async #reloadOnHangUp(): Promise<void> {
+    const { logger } = this.#reporter
+    try {
+      const { steps, ms } = await this.reload()
+      logger.log('info', 'SIGHUP: reloaded', { steps: steps.length, ms })
+    } catch (error) {
+      this.#reporter.warn('RELOAD', `SIGHUP: ${messageOf(error)}`, 'tsvpn check names every mistake')
+    }
+  }
+
   async #setUp(): Promise<void> {
     const reporter = this.#reporter
     for (const { file, line, key, message } of this.#config.warnings) {
@@ -174,7 +197,7 @@ export class RunningDaemon implements Daemon {
       onWarning: (text) => reporter.warn('RESOLVE', text),
     })
     this.#parts.addresses = addresses
-    const network = { config: this.#config, host, addresses, reporter }
+    const network = { config: () => this.#config, host, addresses, reporter }
     const outcomes = await Promise.allSettled([
       setUpNetwork(network, this.#interruption.signal),
       this.#startShard(boot, host, sockets),
@@ -199,6 +222,16 @@ export class RunningDaemon implements Daemon {
       onFatal: (text) => void this.#stop({ kind: 'failed', text }),
     })
     this.#parts.connections = connections
+    this.#parts.reloads = new Reloads({
+      ...network,
+      datapath,
+      connections,
+      peers: this.#peers,
+      adopt: (config) => {
+        this.#config = config
+      },
+      isStopping: () => this.#stopRequest !== undefined,
+    })
     await this.#openControl()
     this.#checkpoint()
     sockets.listen(connections.onDatagram)
@@ -266,6 +299,7 @@ export class RunningDaemon implements Daemon {
       down: (reason) => void this.stop(reason),
       rekey: (peer, kind) => this.#requireConnections().rekey(peer, kind),
       terminate: (peer) => this.#requireConnections().terminate(peer),
+      reload: (request) => this.reload(request),
     })
     this.#parts.control = control
     this.#reporter.addSink((event) => control.publish(event))
@@ -289,6 +323,8 @@ export class RunningDaemon implements Daemon {
 
   async #shutDown(reason: StopReason): Promise<void> {
     await within(this.#parts.connections?.shutDown(), SHUTDOWN_MS)
+    // Its commands end by themselves; what they set up must be there before it is undone.
+    await this.#parts.reloads?.quiet()
     await this.#tearDown()
     this.#reporter.emit({ kind: 'stopped', reason: reason.text })
     this.#letGo()

@@ -1,5 +1,5 @@
 /** What the daemon takes and gives, and what it is lent: the addon, shards, the endpoint. Tests lend others. */
-import type { DaemonEvent, DaemonStatus } from '../control/api.ts'
+import type { DaemonEvent, DaemonStatus, ReloadAnswer, ReloadRequest } from '../control/api.ts'
 import type { CryptoJob, CryptoJobResult } from '../crypto/jobs.ts'
 import type { ShardBoot } from '../datapath/pool.ts'
 import type { Env, Logger } from '../env.ts'
@@ -16,6 +16,8 @@ export interface DaemonOptions {
   readonly keyLogFile?: string
   /** SIGINT, SIGTERM and uncaught errors end the daemon cleanly; default true. False for a program with its own handlers. */
   readonly handleSignals?: boolean
+  /** SIGHUP reads the file again; else it ends the daemon, as a terminal that goes away does. */
+  readonly reloadOnHangUp?: boolean
   /** For tests: what is missing is the real thing. */
   readonly platform?: Partial<Platform>
 }
@@ -30,6 +32,11 @@ export interface StopReason {
 
 export interface Daemon {
   status(): DaemonStatus
+  /**
+   * Reads the file that the configuration came from again, and applies what differs.
+   * @throws ConfigError or TsvpnError; then nothing has changed, unless the message says so
+   */
+  reload(request?: ReloadRequest): Promise<ReloadAnswer>
   /** Deletes the SAs, undoes everything done to the host. Resolves when nothing of ours is left. Repeatable. */
   stop(reason?: string): Promise<void>
   /** Resolves (never rejects) once everything is undone, whatever the reason. */

@@ -10,7 +10,7 @@ import { routeRequests } from './host.ts'
 import { messageOf, type Reporter } from './reporter.ts'
 
 export interface WhereaboutsOptions {
-  readonly config: Config
+  config(): Config
   readonly host: Pick<Host, 'tun' | 'numbers' | 'paths'>
   /** Families that we have sockets for. */
   readonly families: readonly (4 | 6)[]
@@ -67,7 +67,7 @@ export class Whereabouts {
     const inUse = snapshot().flatMap((sa) => sa.remotes.map(({ address }) => address))
     const remotes = new Set([...addresses.all, ...inUse])
     const paths = await host.paths([...remotes])
-    return hostAddresses(config, families, ownAddresses(host.tun.name), paths)
+    return hostAddresses(config(), families, ownAddresses(host.tun.name), paths)
   }
 }
 

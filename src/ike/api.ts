@@ -274,6 +274,11 @@ export interface IkeEndpointApi {
   /** A name was resolved again. @param others its further addresses, for when the first gives no answer */
   setPeerRemote(peer: string, remote: Path['remote'], now: Instant, others?: readonly Path['remote'][]): void
   /**
+   * The configuration has changed: these are all peers from now on. Only what differs is touched (peer-update.ts). A new
+   * peer is not called before `initiate`.
+   */
+  updatePeers(peers: readonly PeerConfig[], now: Instant): void
+  /**
    * Addresses or routes of this host are others. IKE SAs whose address is gone, or that the kernel would send from another
    * one, move there (MOBIKE) or are made anew; attempts that wait begin now.
    */

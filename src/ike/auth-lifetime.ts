@@ -10,7 +10,7 @@ import type { Payload } from '../wire/ike-types.ts'
 import type { PeerConfig } from './api.ts'
 import { HARD_LIFETIME_FACTOR, REAUTH_LEAST_MS, REAUTH_MARGIN_MS, REKEY_JITTER } from './constants.ts'
 import type { IkeSa } from './ike-sa.ts'
-import { lifetimeFrom, NO_LIMIT } from './lifetime.ts'
+import { lifetimeFrom, NO_LIMIT, renewedLifetime } from './lifetime.ts'
 import { notification, notify } from './payloads.ts'
 
 /** The limits of our own configuration, from IKE_AUTH on. */
@@ -21,6 +21,21 @@ export function beginTrust(sa: IkeSa, { reauthMs = 0 }: PeerConfig, now: Instant
   } else if (reauthMs > 0) {
     sa.trust = { softAt: now + reauthMs, hardAt: now + Math.round(reauthMs * HARD_LIFETIME_FACTOR) }
   } else sa.trust = NO_LIMIT
+}
+
+/** Our configuration has another limit now, for an IKE SA that was authenticated at `since` or before. */
+export function changeTrust(sa: IkeSa, { reauthMs = 0 }: PeerConfig, since: Instant, now: Instant, rng: Rng): void {
+  if (sa.authenticatedAs === 'initiator') {
+    const isToldEarlier = sa.reauthenticateAt < sa.ownReauthAt
+    sa.ownReauthAt = renewedLifetime(reauthMs, since, now, rng).softAt
+    sa.reauthenticateAt = isToldEarlier ? Math.min(sa.reauthenticateAt, sa.ownReauthAt) : sa.ownReauthAt
+  } else if (reauthMs > 0) limitTrust(sa, now, Math.round(reauthMs * HARD_LIFETIME_FACTOR))
+  else sa.trust = NO_LIMIT
+}
+
+/** The proof counts no longer than this; who called us is told, and calls anew in time. */
+export function limitTrust(sa: IkeSa, now: Instant, ms: number): void {
+  sa.trust = { softAt: now + 1, hardAt: Math.min(sa.trust.hardAt, now + ms) }
 }
 
 /** The predecessor's limits go on. */

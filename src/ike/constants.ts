@@ -88,6 +88,11 @@ export const SHORT_LIFE_MS = 10_000
 export const PEER_FIRST_MS = 1_000
 /** A deleted Child SA receives this long, for what was sent before the switch. */
 export const LINGER_MS = 5_000
+/**
+ * A peer that makes another Child SA for a tunnel that has one deletes the old one as soon as it has installed the new.
+ * One that forgot to, or knows nothing of the old, has installed the new one after this long.
+ */
+export const TAKE_OVER_MS = 1_000
 /** Volume limits of Child SAs are looked at this often; where there are none, never. */
 export const USAGE_INTERVAL_MS = 1_000
 /** Of two SAs made at once the peer deletes its own, IKE SA or Child SA; if that Delete is lost, this ends it. */
@@ -98,6 +103,11 @@ export const CONFIRMED_AFTER_MS = 30_000
 export const CHILDREN_PER_SA = 64
 export const CREATIONS_PER_MINUTE = 60
 
+/**
+ * The configuration has another identity or key for a peer than its IKE SA was authenticated with: the peer has this long
+ * to be given the new one, too, before the connection ends.
+ */
+export const OUTDATED_LIFE_MS = 10 * 60_000
 /** Octets of our COOKIE2, of 8 to 64 (RFC 4555 §4.2.5): nobody guesses them within the life of one request. */
 export const COOKIE2_LENGTH = 16
 /** Further addresses that one peer may have, and that we tell it of. */

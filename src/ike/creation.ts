@@ -1,5 +1,6 @@
 /** Our own CREATE_CHILD_SA request in progress, and who wins when the peer asks for the same at the same time. */
 import type { Instant } from '../env.ts'
+import type { SuiteProposal } from '../sa/proposal.ts'
 import type { Payload } from '../wire/ike-types.ts'
 import type { IkeSa } from './ike-sa.ts'
 import type { Portion } from './portions.ts'
@@ -27,6 +28,8 @@ export interface ChildCreation extends Common {
   readonly inboundSpi: number
   /** Id of the Child SA that this one replaces; undefined for a further one. */
   readonly rekeys: number | undefined
+  /** Outdated Child SAs of the tunnel go when this one stands. */
+  readonly isReplacement: boolean
   /** What the peer made while we waited: a Child SA that replaces the same one. */
   rival?: Rival & { readonly childId: number }
 }
@@ -34,6 +37,8 @@ export interface ChildCreation extends Common {
 export interface IkeCreation extends Common {
   readonly kind: 'ike'
   readonly newSpi: bigint
+  /** As they were offered: the configuration may change before the answer. */
+  readonly suites: readonly SuiteProposal[]
   rival?: Rival & { readonly sa: IkeSa }
 }
 

@@ -118,7 +118,7 @@ function serveResponse(
   if (purpose === 'intermediate') handleIntermediateResponse(core, sa, message, payloads, chain, now)
   else if (purpose === 'ike-auth') handleAuthResponse(core, sa, payloads, now)
   else if (purpose === 'create-child' && sa.creation !== undefined) handleCreateResponse(core, sa, payloads, now)
-  else if (purpose === 'follow-up' && sa.state.name === 'established') sa.creation?.followUp?.onAnswer(payloads, now)
+  else if (purpose === 'follow-up' && sa.creation?.followUp !== undefined) sa.creation.followUp.onAnswer(payloads, now)
   else if (purpose !== undefined) handleInformationalResponse(core, sa, purpose, payloads, path, now)
 }
 

@@ -49,12 +49,18 @@ function ageOf({ state }: IkeSa, now: Instant): number {
 
 /**
  * One side may be the initiator of both: then the younger stays. Who rekeyed an IKE SA has not begun it: one that the peer
- * makes beside it is to take its place. Two devices that share an identity have different
- * addresses or ports; theirs are no duplicates.
+ * makes beside it is to take its place. Two devices that share an identity have different addresses or ports; theirs are no
+ * duplicates. One device may have several addresses, and lists them to whom it called or was called by (RFC 4555 §3.6).
  */
 function beats(own: IkeSa, other: IkeSa): boolean {
-  if (own === other || own.supersedes === other.id || !sameSocket(own.path.remote, other.path.remote)) return false
+  if (own === other || own.supersedes === other.id || !sameDevice(own, other)) return false
   return other.authenticatedAs === 'responder' ? own.initiatorSpi < other.initiatorSpi : own.id > other.id
+}
+
+function sameDevice(own: IkeSa, other: IkeSa): boolean {
+  const [a, b] = [own.path.remote, other.path.remote]
+  const isListed = own.mobility?.peerAddresses.includes(b.address) || other.mobility?.peerAddresses.includes(a.address)
+  return sameSocket(a, b) || (isListed === true && a.port === b.port)
 }
 
 /**

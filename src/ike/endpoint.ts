@@ -18,6 +18,7 @@ import type {
   IkeEndpointApi,
   IkeEvent,
   IkeSaSnapshot,
+  PeerConfig,
   TimerName,
 } from './api.ts'
 import { AuthBudget } from './auth-budget.ts'
@@ -43,6 +44,7 @@ import { hint, probe, spiOfInvalidEsp } from './liveness.ts'
 import { repeatResponse } from './messaging.ts'
 import { followPeer } from './paths.ts'
 import { PeerTable } from './peer-table.ts'
+import { followConfig, updatePeers } from './peer-update.ts'
 import { ReportLimiter } from './rate-limit.ts'
 import { Reconnects } from './reconnect.ts'
 import { Roaming } from './roaming.ts'
@@ -103,6 +105,11 @@ export class IkeEndpoint implements IkeEndpointApi {
   localAddressesChanged(host: HostAddresses, now: Instant): void {
     if (this.#isShutDown) return
     if (this.#core.roaming.changed(host, now)) this.#reconnects.retryAll(now)
+  }
+
+  updatePeers(peers: readonly PeerConfig[], now: Instant): void {
+    const [core, sas, reconnects] = [this.#core, this.#sas, this.#reconnects]
+    if (!this.#isShutDown) updatePeers({ core, sas, peers: this.#peers, reconnects }, peers, now)
   }
 
   terminate(peerName: string, now: Instant): void {
@@ -271,8 +278,8 @@ export class IkeEndpoint implements IkeEndpointApi {
       adopt: (sa) => this.#sas.adopt(sa),
       moveChildren: (from, to) => this.#sas.moveChildren(from, to),
       reauthenticate: (sa, now) => {
-        const peer = sa.peer && this.#peers.named(sa.peer.name)
-        if (peer !== undefined && !this.#isShutDown) reauthenticate(this.#core, this.#sas, sa, peer, now)
+        const peer = sa.peer && this.#peers.find(sa.peer.name)
+        if (!this.#isShutDown && peer !== undefined) reauthenticate(this.#core, this.#sas, sa, peer, now)
       },
       findPeer: (remoteId, localId, from) => this.#peers.identified(remoteId, localId, from),
       isPeerAt: (remote) => this.#peers.isPeerAt(remote),
@@ -302,8 +309,9 @@ export class IkeEndpoint implements IkeEndpointApi {
   }
 
   #established(sa: IkeSa, now: Instant): void {
-    const { peer } = sa
+    const peer = sa.peer && this.#peers.find(sa.peer.name)
     if (peer === undefined) return
+    followConfig(this.#core, sa, peer, now)
     sa.lastHeard = now
     this.#halfOpen.authenticated(sa)
     this.#timers.stop(sa.id, 'halfOpenExpiry')

@@ -69,13 +69,16 @@ export type ChildPhase = 'live' | 'rekeying' | 'replaced' | 'deleting' | 'redund
 
 export interface LiveChild {
   readonly sa: Pick<ChildSa, 'id' | 'tunnel' | 'inboundSpi' | 'outboundSpi' | 'localSelectors' | 'remoteSelectors'>
-  readonly config: Portion
+  /** Follows a changed configuration. */
+  config: Portion
   readonly suite: string
   readonly installedAt: Instant
   /** Ours in the exchange that made it. */
   readonly exchangeRole: Role
   phase: ChildPhase
   lifetime: Lifetime
+  /** Its selectors come from an earlier configuration: another one is to take its place. Handed on when it is rekeyed. */
+  isOutdated?: boolean
   /** Id of the Child SA that takes over; set once it exists. */
   replacedBy?: number
 }

@@ -21,3 +21,13 @@ export function lifetimeFrom(rekeyMs: number | undefined, now: Instant, rng: Rng
   const softAt = now + Math.round(rekeyMs * (1 - (REKEY_JITTER * random) / 255))
   return { softAt, hardAt: now + Math.round(rekeyMs * HARD_LIFETIME_FACTOR) }
 }
+
+/**
+ * After the setting changed, for an SA that lives already: one that is older than it allows is due now, and has the tenth
+ * between its limits left to be rekeyed in.
+ */
+export function renewedLifetime(rekeyMs: number | undefined, since: Instant, now: Instant, rng: Rng): Lifetime {
+  const { softAt, hardAt } = lifetimeFrom(rekeyMs, Math.max(since, now - (rekeyMs ?? 0)), rng)
+  // A soft limit that has passed counts as served.
+  return { softAt: Math.max(softAt, now + 1), hardAt }
+}

@@ -11,14 +11,20 @@ export class PeerTable {
   readonly #byIdentity = new Map<string, string[]>()
   readonly #byAddress = new Map<string, Set<string>>()
   readonly #others = new Map<string, readonly SocketAddress[]>()
-  readonly #usesPpk: boolean
-  readonly #isChildlessAllowed: boolean
+  #usesPpk = false
+  #isChildlessAllowed = false
   /** Each distinct IKE proposal of all peers once, in the order of the configuration. */
-  readonly #suites: readonly SuiteProposal[]
+  #suites: readonly SuiteProposal[] = []
   /** Of any peer. */
-  readonly #mayFragment: boolean
+  #mayFragment = false
 
   constructor(peers: readonly PeerConfig[]) {
+    this.replaceAll(peers)
+  }
+
+  /** A changed configuration: these are the peers from now on. */
+  replaceAll(peers: readonly PeerConfig[]): void {
+    for (const index of [this.#byName, this.#byIdentity, this.#byAddress]) index.clear()
     const suites = new Map<string, SuiteProposal>()
     this.#usesPpk = peers.some(({ ppk }) => ppk !== undefined)
     this.#isChildlessAllowed = peers.some(allowsChildless)
@@ -34,6 +40,15 @@ export class PeerTable {
     }
     this.#suites = [...suites.values()]
     this.#mayFragment = peers.some(mayFragment)
+    for (const name of this.#others.keys()) if (!this.#byName.has(name)) this.#others.delete(name)
+  }
+
+  get all(): readonly PeerConfig[] {
+    return [...this.#byName.values()]
+  }
+
+  find(name: string): PeerConfig | undefined {
+    return this.#byName.get(name)
   }
 
   /** @throws RangeError for a name that is not in the configuration */

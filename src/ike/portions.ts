@@ -17,7 +17,7 @@ export interface Portion extends TunnelConfig {
 const known = new WeakMap<TunnelConfig, readonly Portion[]>()
 
 /** One for each pair of selectors, in their order. */
-function pairsOf(tunnel: TunnelConfig): readonly Portion[] {
+export function pairsOf(tunnel: TunnelConfig): readonly Portion[] {
   const before = known.get(tunnel)
   if (before !== undefined) return before
   const pairs = selectorPairs(tunnel.localSelectors, tunnel.remoteSelectors).map(({ local, remote }, pair) => ({

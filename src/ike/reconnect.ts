@@ -4,12 +4,12 @@ import type { PeerConfig } from './api.ts'
 import { RECONNECT_FIRST_MS, RECONNECT_MAX_MS } from './constants.ts'
 import type { Timers } from './timers.ts'
 
-/** Owners of `reconnect` timers: -2, -3, … by position in the configuration. */
+/** Owners of `reconnect` timers: -2, -3, … one for each name that was ever configured. */
 const FIRST_OWNER = -2
 
 export class Reconnects {
-  readonly #names: readonly string[]
-  readonly #owners: ReadonlyMap<string, number>
+  readonly #names: string[] = []
+  readonly #owners = new Map<string, number>()
   readonly #timers: Timers
   readonly #rng: Rng
   /** Failures in a row of each wanted peer. */
@@ -18,10 +18,16 @@ export class Reconnects {
   readonly #resting = new Set<string>()
 
   constructor(peers: readonly PeerConfig[], timers: Timers, rng: Rng) {
-    this.#names = peers.map((peer) => peer.name)
-    this.#owners = new Map(this.#names.map((name, index) => [name, FIRST_OWNER - index]))
     this.#timers = timers
     this.#rng = rng
+    for (const peer of peers) this.add(peer.name)
+  }
+
+  /** A peer that comes back under its name has its owner again. */
+  add(peer: string): void {
+    if (this.#owners.has(peer)) return
+    this.#owners.set(peer, FIRST_OWNER - this.#names.length)
+    this.#names.push(peer)
   }
 
   want(peer: string): void {

@@ -7,6 +7,8 @@ import type { IkeSa } from './ike-sa.ts'
 export type TaskGoal =
   | { readonly kind: 'create-child'; readonly tunnel: string; readonly pair?: number | undefined }
   | { readonly kind: 'rekey-child'; readonly childId: number }
+  /** An outdated Child SA by one with the selectors of the configuration; the old one goes when that stands. */
+  | { readonly kind: 'replace-child'; readonly tunnel: string }
   | { readonly kind: 'delete-child'; readonly childId: number }
   /** A Child SA that the peer believes in and we could not make. */
   | { readonly kind: 'delete-spi'; readonly inboundSpi: number }

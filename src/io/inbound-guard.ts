@@ -84,6 +84,16 @@ export async function installGuard(plan: GuardPlan, ledger: Ledger): Promise<str
   const rules = guardRules(plan)
   if (rules === undefined) return undefined
   ledger.record({ nftTables: [guardTable(plan.device)] })
+  return nft(rules)
+}
+
+/** Takes the guard away where nothing is to be guarded any more. @returns why that failed */
+export function removeGuard(device: string): Promise<string | undefined> {
+  const table = guardTable(device)
+  return nft(`table inet ${table}\ndelete table inet ${table}\n`)
+}
+
+function nft(rules: string): Promise<string | undefined> {
   return new Promise((resolve) => {
     const child = execFile('nft', ['-f', '-'], { timeout: NFT_TIMEOUT_MS, encoding: 'utf8' }, (error, _, stderr) => {
       if (error === null) resolve(undefined)

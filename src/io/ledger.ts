@@ -102,10 +102,10 @@ export class Ledger {
   record(entries: Partial<Pick<LedgerState, 'rules' | 'throwRoutes' | 'sysctls' | 'nftTables'>>): void {
     const state: LedgerState = {
       ...this.#state,
-      rules: [...this.#state.rules, ...(entries.rules ?? [])],
-      throwRoutes: [...this.#state.throwRoutes, ...(entries.throwRoutes ?? [])],
+      rules: union(this.#state.rules, entries.rules),
+      throwRoutes: union(this.#state.throwRoutes, entries.throwRoutes),
       sysctls: [...this.#state.sysctls, ...(entries.sysctls ?? [])],
-      nftTables: [...this.#state.nftTables, ...(entries.nftTables ?? [])],
+      nftTables: union(this.#state.nftTables, entries.nftTables),
     }
     const next = `${this.path}.next`
     try {
@@ -131,6 +131,12 @@ export class Ledger {
     this.#isHeld = false
     remove(this.path)
   }
+}
+
+/** What is recorded stays recorded, also after a reload took it away again: undoing what is not there does no harm. */
+function union<T>(known: readonly T[], more: readonly T[] = []): readonly T[] {
+  const texts = new Set(known.map((entry) => JSON.stringify(entry)))
+  return [...known, ...more.filter((entry) => !texts.has(JSON.stringify(entry)))]
 }
 
 const serialize = (state: LedgerState) => `${JSON.stringify(state)}\n`

@@ -10,7 +10,7 @@
  * This file knows prefixes only; what a strict reverse-path filter makes of it is rp-filter.ts.
  */
 import { TsvpnError } from '../errors.ts'
-import { batchWord, type Family, ipBatch, ipQuery } from './iproute.ts'
+import { batchWord, type Family, ipBatch, ipBatchAsync, ipQuery } from './iproute.ts'
 import type { Ledger } from './ledger.ts'
 import { type RuleEntry, ruleWords, type ThrowRoute, throwWords } from './ledger-state.ts'
 import { familyOf, insideAny, isStrictlyInside, splitPrefix } from './prefix.ts'
@@ -119,6 +119,8 @@ export class Routes {
   readonly numbers: RoutingNumbers
   readonly #device: string
   readonly #ledger: Ledger
+  /** Families whose rule stands. */
+  readonly #ruled = new Set<Family>()
   #plan: RoutePlan = { routes: [], throws: [] }
   #isRemote: (address: string) => boolean = () => false
 
@@ -140,7 +142,8 @@ export class Routes {
     this.#plan = plan
     this.#isRemote = insideAny(plan.routes.map((route) => route.prefix))
     const { table, mark, pref } = this.numbers
-    const families = ([4, 6] as const).filter((family) => plan.routes.some((route) => route.family === family))
+    const families = familiesOf(plan)
+    for (const family of families) this.#ruled.add(family)
     const rules = families.map((family): RuleEntry => ({ family, pref, table, mark }))
     const throwRoutes = plan.throws.map(({ family, prefix }): ThrowRoute => ({ family, prefix, table }))
     this.#ledger.record({ rules, throwRoutes })
@@ -156,15 +159,58 @@ export class Routes {
     }
   }
 
+  /**
+   * Another plan while traffic flows: what is new first, what is gone last. May be called again after a failure, with the
+   * same plan or the one of before.
+   * @throws TsvpnError naming the command that failed; some of both plans stands then
+   */
+  async change(plan: RoutePlan): Promise<void> {
+    const before = this.#plan
+    const { table, mark, pref } = this.numbers
+    const throwRoutes = plan.throws.map(({ family, prefix }): ThrowRoute => ({ family, prefix, table }))
+    const families = familiesOf(plan)
+    const rules = families.map((family): RuleEntry => ({ family, pref, table, mark }))
+    this.#ledger.record({ rules, throwRoutes })
+    // Until it is done, both count.
+    this.#plan = { routes: [...plan.routes, ...before.routes], throws: [...plan.throws, ...before.throws] }
+    for (const family of [4, 6] as const) {
+      const isOf = (entry: { readonly family: Family }): boolean => entry.family === family
+      await runAsync(family, [
+        ...throwRoutes.filter(isOf).map((route) => `route replace ${throwWords(route)}`),
+        ...plan.routes.filter(isOf).map((route) => `route replace ${this.#routeWords(route)}`),
+      ])
+      const rule = { family, pref, table, mark }
+      if (families.includes(family) && !this.#ruled.has(family)) {
+        await runAsync(family, [`rule add ${ruleWords(rule)}`])
+        this.#ruled.add(family)
+      }
+      if (!families.includes(family) && this.#ruled.has(family)) {
+        await runAsync(family, [`rule del ${ruleWords(rule)}`])
+        this.#ruled.delete(family)
+      }
+      const kept = new Set([...plan.routes, ...plan.throws].map(({ prefix }) => prefix))
+      const isGone = (entry: PlannedRoute | RoutePlan['throws'][number]): boolean =>
+        isOf(entry) && !kept.has(entry.prefix)
+      // One that the kernel took away with its source address is gone as well.
+      await ipBatchAsync(
+        family,
+        [...before.routes, ...before.throws]
+          .filter(isGone)
+          .map(({ prefix }) => `route del ${target(prefix)} table ${table}`),
+        { force: true },
+      )
+    }
+    this.#plan = plan
+    this.#isRemote = insideAny(plan.routes.map((route) => route.prefix))
+  }
+
   /** True when datagrams to this address would enter the tunnel if they carried no mark. */
   covers(address: string): boolean {
     return this.#isRemote(address)
   }
 
   #routeWords({ prefix, source }: PlannedRoute): string {
-    const { length } = splitPrefix(prefix)
-    const target = length === 0 ? 'default' : batchWord(prefix)
-    return `${target} dev ${batchWord(this.#device)} table ${this.numbers.table}${source === '' ? '' : ` src ${batchWord(source)}`}`
+    return `${target(prefix)} dev ${batchWord(this.#device)} table ${this.numbers.table}${source === '' ? '' : ` src ${batchWord(source)}`}`
   }
 }
 
@@ -172,3 +218,13 @@ function run(family: Family, lines: readonly string[]): void {
   const [failure] = ipBatch(family, lines).failures
   if (failure !== undefined) throw new TsvpnError('TSVPN_SYSTEM', `ip ${failure.command}: ${failure.error}`)
 }
+
+async function runAsync(family: Family, lines: readonly string[]): Promise<void> {
+  const [failure] = (await ipBatchAsync(family, lines)).failures
+  if (failure !== undefined) throw new TsvpnError('TSVPN_SYSTEM', `ip ${failure.command}: ${failure.error}`)
+}
+
+const target = (prefix: string): string => (splitPrefix(prefix).length === 0 ? 'default' : batchWord(prefix))
+
+const familiesOf = (plan: RoutePlan): Family[] =>
+  ([4, 6] as const).filter((family) => plan.routes.some((route) => route.family === family))

@@ -123,6 +123,34 @@ export class TunDevice {
     }
   }
 
+  /**
+   * Other addresses while traffic flows. Those that are new come with `add`; those that are gone go with `drop`, which takes
+   * the routes along that have them as their source, and, as the kernel does, later addresses of the same prefix: all that
+   * stay are set once more. @throws TsvpnError when the kernel refuses
+   */
+  async changeAddresses(
+    addresses: readonly DeviceAddress[],
+    families: readonly Family[],
+    phase: 'add' | 'drop',
+  ): Promise<void> {
+    const next = addresses.filter((address) => families.includes(address.family))
+    const device = batchWord(this.name)
+    for (const family of families) {
+      const wanted = next.filter((address) => address.family === family).map(cidr)
+      const options = family === 6 ? 'nodad noprefixroute' : 'noprefixroute'
+      const set = wanted.map((text) => `address replace ${batchWord(text)} dev ${device} ${options}`)
+      const gone = phase === 'drop' ? this.#of(family).filter((text) => !wanted.includes(text)) : []
+      const { failures } = await ipBatchAsync(family, [
+        ...gone.map((text) => `address del ${batchWord(text)} dev ${device}`),
+        ...(phase === 'add' || gone.length > 0 ? set : []),
+      ])
+      const [failure] = failures
+      if (failure !== undefined) throw new TsvpnError('TSVPN_SYSTEM', `ip ${failure.command}: ${failure.error}`)
+    }
+    this.#addresses =
+      phase === 'drop' ? next : [...next, ...this.#addresses.filter((old) => !next.some((a) => cidr(a) === cidr(old)))]
+  }
+
   /** Changes the MTU while IKE runs. @throws TsvpnError when the kernel refuses */
   async setMtu(mtu: number): Promise<void> {
     const { failures } = await ipBatchAsync(4, [`link set dev ${batchWord(this.name)} mtu ${Math.trunc(mtu)}`])
@@ -140,9 +168,7 @@ export class TunDevice {
   }
 
   #of(family: Family): string[] {
-    return this.#addresses
-      .filter((address) => address.family === family)
-      .map(({ address, prefixLength }) => `${address}/${Math.trunc(prefixLength)}`)
+    return this.#addresses.filter((address) => address.family === family).map(cidr)
   }
 
   #run(family: Family, lines: readonly string[]): void {
@@ -153,3 +179,5 @@ export class TunDevice {
 
 /** IPv6 inner traffic needs 1280; below that the kernel turns IPv6 off on the device. */
 export const leastMtu = (hasIpv6: boolean) => (hasIpv6 ? LEAST_MTU[6] : LEAST_MTU[4])
+
+const cidr = ({ address, prefixLength }: DeviceAddress): string => `${address}/${Math.trunc(prefixLength)}`

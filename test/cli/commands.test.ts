@@ -20,7 +20,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { Ledger } from '../../src/io/ledger.ts'
 
 const ROOT = resolve(import.meta.dirname, '../..')
-const COMMANDS = ['up', 'down', 'status', 'check', 'keygen', 'pubkey', 'psk']
+const COMMANDS = ['up', 'down', 'status', 'reload', 'check', 'keygen', 'pubkey', 'psk']
 let build = ''
 let folder = ''
 

@@ -12,6 +12,7 @@ import {
   listInstances,
   postDown,
   postRekey,
+  postReload,
   postTerminate,
   waitUntilGone,
 } from '../../src/control/client.ts'
@@ -37,10 +38,13 @@ const status = (configFile: string | null = null): DaemonStatus => ({
 let runDir: string
 let servers: ControlServer[]
 let downs: string[]
+let reloads: object[]
+const WRONG_PLAN = '0123456789abcdef'
 beforeEach(() => {
   runDir = mkdtempSync(join(tmpdir(), 'tsvpn-run-'))
   servers = []
   downs = []
+  reloads = []
 })
 afterEach(() => {
   for (const server of servers) server.close()
@@ -57,6 +61,14 @@ async function start(name: string, configFile: string | null = null): Promise<Co
       return { accepted: true, peers: [peer ?? 'all', kind], count: 1 }
     },
     terminate: (peer) => ({ accepted: true, peers: [peer ?? 'all'], count: 2 }),
+    reload: async (request) => {
+      reloads.push(request)
+      if (request.planId === WRONG_PLAN) {
+        const error = new TsvpnError('TSVPN_CONFIG_INVALID', 'two mistakes', { hint: 'mend them' })
+        throw Object.assign(error, { diagnostics: [{ line: 1 }, { line: 2 }] })
+      }
+      return { file: '/p.yaml', planId: WRONG_PLAN, steps: [], applied: !request.dryRun, warnings: [], ms: 1 }
+    },
   })
   servers.push(server)
   return server
@@ -199,5 +211,43 @@ describe('commands about SAs', () => {
     expect(await postRekey(instance, 'a b&what=x', 'ike')).toMatchObject({ peers: ['a b&what=x', 'ike'] })
     expect(await postTerminate(instance, 'office')).toEqual({ accepted: true, peers: ['office'], count: 2 })
     await expect(postRekey(instance, 'nobody', 'ike')).rejects.toMatchObject({ hint: 'known: office' })
+  })
+})
+
+describe('reload', () => {
+  const dry = { dryRun: true, planId: null }
+
+  test('a request of exactly its fields arrives', async () => {
+    await start('tsvpn0')
+    const instance = await findInstance({ runDir })
+    expect(await postReload(instance, dry)).toMatchObject({ applied: false, planId: WRONG_PLAN })
+    expect(await postReload(instance, { dryRun: false, planId: 'fedcba9876543210' })).toMatchObject({ applied: true })
+    expect(reloads).toEqual([dry, { dryRun: false, planId: 'fedcba9876543210' }])
+  })
+
+  test('the mistakes of a file come through, with their code', async () => {
+    await start('tsvpn0')
+    const instance = await findInstance({ runDir })
+    await expect(postReload(instance, { dryRun: false, planId: WRONG_PLAN })).rejects.toMatchObject({
+      code: 'TSVPN_CONFIG_INVALID',
+      message: 'two mistakes',
+      hint: 'mend them',
+      diagnostics: [{ line: 1 }, { line: 2 }],
+    })
+  })
+
+  test.each([
+    ['', 'nothing'],
+    ['[', 'no JSON'],
+    ['null', 'null'],
+    ['{"dryRun":true}', 'a field too few'],
+    ['{"dryRun":"yes","planId":null}', 'another type'],
+    ['{"dryRun":false,"planId":"../../x"}', 'no id'],
+    ['{"dryRun":false,"planId":null,"file":"/etc/shadow"}', 'a file of the client: one field too many'],
+  ])('%s is refused: %s', async (body) => {
+    const { path } = await start('tsvpn0')
+    const head = `POST /v1/reload HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: ${body.length}\r\n\r\n`
+    expect(await raw(path, head + body)).toMatch(/^HTTP\/1.1 400 [\s\S]*TSVPN_BAD_REQUEST/)
+    expect(reloads).toEqual([])
   })
 })

@@ -181,3 +181,48 @@ describe('after a suspend', () => {
     expect(told).toEqual(['192.0.2.5 500 true'])
   })
 })
+
+describe('a changed configuration', () => {
+  const named = (name: string, host: string): ConfiguredPeer => ({ ...peer({ kind: 'host', host }), name })
+
+  test('what did not change is not asked for again and stays where it is', async () => {
+    const { addresses, told } = build({ kind: 'host', host: '192.0.2.7' })
+    await addresses.resolveAll()
+    const lookup = await addresses.lookUp([named('office', '192.0.2.7'), named('branch', '192.0.2.8')])
+    expect([...lookup.answers.keys()]).toEqual(['branch'])
+    expect(addresses.remoteOf('branch')).toBeUndefined()
+    addresses.adopt(lookup)
+    expect(addresses.remoteOf('office')?.address).toBe('192.0.2.7')
+    expect(addresses.remoteOf('branch')?.address).toBe('192.0.2.8')
+    expect(told).toEqual([])
+  })
+
+  test('a name that does not resolve is asked for again', async () => {
+    vi.useFakeTimers()
+    const { addresses, told } = build({ kind: 'host', host: '192.0.2.7' })
+    await addresses.resolveAll()
+    answers.next = ['ENOTFOUND', ['192.0.2.9']]
+    addresses.adopt(await addresses.lookUp([named('office', 'office.example.com')]))
+    expect(addresses.unresolved).toEqual(['office'])
+    await vi.advanceTimersByTimeAsync(1_500)
+    expect(told).toEqual(['192.0.2.9 500 true'])
+  })
+
+  test('an answer for what is gone is not heard, and its retries end', async () => {
+    vi.useFakeTimers()
+    const { addresses, told } = build({ kind: 'host', host: 'office.example.com' })
+    answers.next = [['192.0.2.1', '192.0.2.2']]
+    await addresses.resolveAll()
+    const lookup = await addresses.lookUp([named('office', '198.51.100.1')])
+    const late = addresses.attemptFailed('office')
+    // At once the other address of the name; its late answer meets a peer that has moved.
+    expect(told.splice(0)).toEqual(['192.0.2.2 500 false'])
+    addresses.adopt(lookup)
+    await late
+    expect(addresses.remoteOf('office')?.address).toBe('198.51.100.1')
+    addresses.adopt(await addresses.lookUp([]))
+    await vi.advanceTimersByTimeAsync(120_000)
+    expect(told).toEqual([])
+    expect(vi.getTimerCount()).toBe(0)
+  })
+})

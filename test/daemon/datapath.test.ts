@@ -297,3 +297,91 @@ test('a wildcard source lets the kernel choose', () => {
   expect(pathToNative({ local: { ...local, address: '0.0.0.0' }, remote }).localAddress).toBe('')
   expect(pathToNative({ local, remote }).localAddress).toBe('192.0.2.1')
 })
+
+describe('a changed configuration', () => {
+  const lan = { peer: 'office', tunnel: 'lan', local: [selector('10.1.0.0/16')], remote: [selector('10.2.0.0/16')] }
+  const dmz = { ...lan, tunnel: 'dmz', remote: [selector('10.3.0.0/16')] }
+
+  /** The policies of a remote network. */
+  const of = (addon: FakeAddon, remote: string) =>
+    [...addon.policies.values()].filter(
+      (policy) => JSON.stringify(policy.remote) === JSON.stringify([selector(remote)]),
+    )
+
+  test('a tunnel that comes has a policy of its own that drops, and one that stays keeps its SA', () => {
+    const { addon, datapath } = build()
+    datapath.install(child(1))
+    datapath.update([lan, dmz])
+    expect(of(addon, '10.2.0.0/24')).toMatchObject([{ id: 1, outbound: 1 }])
+    const [policy] = of(addon, '10.3.0.0/16')
+    expect(policy).toMatchObject({ outbound: null })
+    expect(datapath.tunnelOfPolicy(policy?.id ?? 0)).toMatchObject(dmz)
+  })
+
+  test('other selectors of a tunnel that is down apply at once, of one that is up with its next SA', () => {
+    const { addon, datapath } = build()
+    datapath.update([{ ...lan, remote: dmz.remote }])
+    expect([...addon.policies.values()]).toMatchObject([{ outbound: null, remote: dmz.remote }])
+    datapath.update([lan])
+    datapath.install(child(1))
+    datapath.update([{ ...lan, remote: [selector('10.2.0.0/15')] }])
+    expect([...addon.policies.values()]).toMatchObject([{ outbound: 1, remote: [selector('10.2.0.0/24')] }])
+    datapath.remove(1)
+    expect([...addon.policies.values()]).toMatchObject([{ outbound: null, remote: [selector('10.2.0.0/15')] }])
+  })
+
+  test('of a tunnel that goes the policy goes, with its last SA where there is one', () => {
+    const { addon, datapath } = build()
+    datapath.update([])
+    expect([...addon.policies.keys()]).toEqual([])
+    datapath.update([lan])
+    datapath.install(child(1))
+    datapath.update([])
+    const [policy] = of(addon, '10.2.0.0/24')
+    expect(policy).toMatchObject({ outbound: 1 })
+    expect(datapath.tunnelOfPolicy(policy?.id ?? 0)).toBeUndefined()
+    datapath.remove(1)
+    expect([...addon.policies.keys()]).toEqual([])
+  })
+
+  test('an SA that was on its way when its tunnel went is taken, and leaves nothing', () => {
+    const { addon, datapath } = build()
+    datapath.update([])
+    datapath.install(child(1))
+    datapath.remove(1)
+    expect([addon.policies.size, addon.inbound.size, addon.outbound.size]).toEqual([0, 0, 0])
+  })
+
+  test('pairs of a tunnel that is divided come and go, and those that stay keep their SA', () => {
+    const { addon, datapath } = build()
+    const way = (remote: string) => ({ local: lan.local, remote: [selector(remote)] })
+    datapath.update([
+      {
+        ...lan,
+        remote: [selector('10.2.0.0/24'), selector('10.4.0.0/24')],
+        pairs: [way('10.2.0.0/24'), way('10.4.0.0/24')],
+      },
+    ])
+    datapath.install(child(1))
+    datapath.update([
+      {
+        ...lan,
+        remote: [selector('10.2.0.0/24'), selector('10.5.0.0/24')],
+        pairs: [way('10.2.0.0/24'), way('10.5.0.0/24')],
+      },
+    ])
+    expect(of(addon, '10.2.0.0/24')).toMatchObject([{ outbound: 1 }])
+    expect(of(addon, '10.4.0.0/24')).toEqual([])
+    expect(of(addon, '10.5.0.0/24')).toMatchObject([{ outbound: null }])
+  })
+
+  test('one that comes back has its policy and its sums', () => {
+    const { addon, datapath } = build()
+    datapath.install(child(1))
+    datapath.remove(1)
+    datapath.update([dmz])
+    datapath.update([dmz, lan])
+    expect([of(addon, '10.2.0.0/16').length, of(addon, '10.3.0.0/16').length, addon.policies.size]).toEqual([1, 1, 2])
+    expect(datapath.totals('office', 'lan').outbound.packets).toBe(2n)
+  })
+})

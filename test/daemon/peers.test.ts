@@ -276,3 +276,32 @@ describe('a retry of the endpoint', () => {
     expect(events.filter((event) => event.kind === 'peer-connecting')).toHaveLength(1)
   })
 })
+
+describe('a changed configuration', () => {
+  test('keeps what is known of a peer, and says what it waits for now', () => {
+    bringUp()
+    peers.update([peer({ livenessMs: 1 }), peer({ name: 'branch', address: { kind: 'any' } })])
+    expect(record()).toMatchObject({ configured: { livenessMs: 1 }, attempt: 1 })
+    expect(peers.stateOf(record(), true, 200)).toBe('up')
+    expect(peers.get('branch')).toMatchObject({ reason: 'waits for the peer to call (address: any)' })
+  })
+
+  test('of a peer that it took away the end of the tunnel is told, and nothing more', async () => {
+    bringUp()
+    peers.update([])
+    peers.tunnelDown('office', 'lan')
+    peers.handle(closed('local-delete', 'connection closed'), 300)
+    await Promise.resolve()
+    expect(events.at(-1)).toEqual({ kind: 'peer-down', peer: 'office', tunnel: 'lan', text: 'connection closed' })
+    expect(events.filter(({ kind }) => kind === 'warning')).toEqual([])
+  })
+
+  test('an attempt that waited for its turn is not told of a peer that comes back', () => {
+    peers.connecting('office', path.remote, 0)
+    peers.handle(closed('no-response', 'silent', 5000), 1000)
+    peers.update([])
+    peers.update([peer()])
+    peers.retriesBegin(6000, () => path.remote)
+    expect(events.filter((event) => event.kind === 'peer-connecting')).toHaveLength(1)
+  })
+})

@@ -190,6 +190,42 @@ describe('rekeying with additional key exchanges', () => {
   })
 })
 
+describe('with other things', () => {
+  it('ML-KEM in the place of the first key exchange: the two KE payloads differ in length', () => {
+    const pair = connected({ ike: ['aes128gcm16-prfsha256-mlkem768'], esp: ['aes128gcm16-mlkem512'] })
+    for (const kind of KINDS) {
+      const before = namesOf(pair.left)
+      rekey(pair, 'right', kind)
+      pair.world.run(1_000)
+      expect(namesOf(pair.left)[kind]).not.toEqual(before[kind])
+    }
+    expectPeace(pair)
+  })
+
+  it('a post-quantum pre-shared key beside it', () => {
+    const ppk = { id: new TextEncoder().encode('one'), secret: new Uint8Array(32).fill(7), required: true }
+    const pair = connected({ left: { ppk }, right: { ppk } })
+    rekey(pair, 'left', 'ike')
+    pair.world.run(1_000)
+    expect(ikeOf(pair.left)[0]?.suite).toBe(HYBRID)
+    expectPeace(pair)
+  })
+
+  it.each(
+    SIDES,
+  )('%s ends the connection while IKE_FOLLOWUP_KE is under way: nothing is left on either side', (side) => {
+    for (const wait of [0, 12, 25, 37, 48, 60, 75]) {
+      const pair = connected()
+      rekey(pair, 'left', 'ike')
+      pair.world.run(wait)
+      pair[side].endpoint.terminate(other(side), pair.world.now)
+      pair[other(side)].endpoint.terminate(side, pair.world.now)
+      pair.world.run(20_000)
+      expect([...ikeOf(pair.left), ...ikeOf(pair.right)], `${wait} ms`).toEqual([])
+    }
+  })
+})
+
 describe('a further Child SA with additional key exchanges', () => {
   it('both ask for the same tunnel at once: one Child SA is left', () => {
     for (const lead of [0, 10, 20, 30, 45, 60, 80, 110]) {

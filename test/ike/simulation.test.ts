@@ -12,9 +12,10 @@ const SEEDS = 2_000
 const PER_TEST = 250
 /**
  * Beyond those: an IKE rekeying whose answer is lost and whose old IKE SA dies, or is deleted, meanwhile; a Child SA rekeying
- * whose answer comes when the winner of the collision has been replaced in turn; one whose answer is lost for half a minute.
+ * whose answer comes when the winner of the collision has been replaced in turn; one whose answer is lost for half a minute; two
+ * IKE SAs with two addresses of one peer.
  */
-const BROKE_ONCE = [4_939, 5_561, 6_142, 7_769, 31_122, 38_558]
+const BROKE_ONCE = [4_939, 5_561, 6_142, 7_769, 31_122, 38_558, 45_131]
 /** By users, by crashes, by silence, and by an octet that changed in a first message. */
 const ENDS = ['local-delete', 'peer-deleted', 'replaced', 'peer-dead', 'no-response', 'authentication-failed'] as const
 

@@ -32,6 +32,15 @@ const own = (): LedgerState => {
 const plant = (change: Partial<LedgerState>) =>
   writeFileSync(statePath(folder, 't0'), JSON.stringify({ ...own(), interface: 't0', ...change }))
 
+test('what is recorded once more stands there once', () => {
+  const { ledger } = Ledger.open(folder, 't0', 'office')
+  const rule = { family: 4, pref: 32_500, table: 22_001, mark: 22_001 } as const
+  ledger.record({ rules: [rule], nftTables: ['tsvpn-t0'] })
+  ledger.record({ rules: [{ ...rule }, { ...rule, family: 6 }], nftTables: ['tsvpn-t0'] })
+  expect(ledger.state).toMatchObject({ rules: [{ family: 4 }, { family: 6 }], nftTables: ['tsvpn-t0'] })
+  ledger.release()
+})
+
 describe('lock', () => {
   test('one holder; the second learns the pid', () => {
     const { ledger } = Ledger.open(folder, 't0', 'office')

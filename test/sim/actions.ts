@@ -3,11 +3,12 @@
  * new command or fault is one line here. `apply` draws whatever else it needs from the life's dice, so that a seed decides
  * all of it.
  */
-import type { Datagram } from '../../src/ike/api.ts'
+import type { Datagram, PeerConfig, TunnelConfig } from '../../src/ike/api.ts'
 import { encodeIkeMessage } from '../../src/wire/ike-message.ts'
 import { initRequest } from '../ike/messages.ts'
 import type { SimHost } from './host.ts'
 import type { Life } from './life.ts'
+import { selector } from './pair.ts'
 
 export interface Action {
   readonly name: string
@@ -51,6 +52,7 @@ export const COMMANDS: readonly Action[] = [
       for (const id of [...host.installed.keys()]) host.endpoint.deleteChild(id, life.now)
     },
   },
+  { name: 'reload', weight: 2, isHarmless: true, apply: (life, host) => reload(life, host) },
   { name: 'traffic', weight: 6, isHarmless: true, apply: (life, host) => life.sendInner(host, 1 + life.below(4)) },
 ]
 
@@ -68,6 +70,21 @@ export const FAULTS: readonly Action[] = [
   { name: 'replay', weight: 3, apply: (life) => replay(life, 1 + life.below(8)) },
   { name: 'strangers', weight: 1, apply: (life, host) => call(life, host, 1 + life.below(6)) },
 ]
+
+/** Another file: selectors that still cover what is sent, or settings that want new keys, or some that want nothing. */
+function reload(life: Life, host: SimHost): void {
+  // Right's side is one network, of which its first address is used.
+  const network = [selector(`10.2.0.0/${16 + life.below(3)}`)]
+  const isLeft = host === life.pair.left
+  const changes: readonly Partial<TunnelConfig>[] = [
+    isLeft ? { remoteSelectors: network } : { localSelectors: network },
+    { replayWindow: 64 * (1 + life.below(2)) },
+    {},
+  ]
+  const change = changes[life.below(changes.length)]
+  const tunnels = (peer: PeerConfig) => peer.tunnels.map((tunnel) => ({ ...tunnel, ...change }))
+  host.reload((peer) => ({ ...peer, tunnels: tunnels(peer) }), life.now)
+}
 
 /** Cuts the network for a while; a later cut takes its place, and the end of either mends it. */
 function cut(life: Life, isCut: (datagram: Datagram) => boolean): void {

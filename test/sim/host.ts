@@ -25,6 +25,7 @@ export class SimHost {
   /** Slow crypto work comes back without a result. */
   failJobs = false
   #jobs: { readonly at: Instant; readonly id: number; readonly job: CryptoJob }[] = []
+  #peers: readonly PeerConfig[]
   readonly #make: () => { readonly endpoint: IkeEndpoint; readonly esp: EspTwin }
   #life: { readonly endpoint: IkeEndpoint; readonly esp: EspTwin }
   #isDown = false
@@ -41,6 +42,7 @@ export class SimHost {
   ) {
     this.name = name
     this.#address = address
+    this.#peers = peers
     const logger: Logger = {
       log: (level, event, fields) =>
         this.log.push(`${level} ${event} ${JSON.stringify(fields, (_, v) => (typeof v === 'bigint' ? String(v) : v))}`),
@@ -55,7 +57,10 @@ export class SimHost {
       return used && { bytes: Number(used.bytes), packets: Number(used.packets) }
     }
     this.#make = () => ({
-      endpoint: new IkeEndpoint({ peers, ports: PORTS, lastInbound, lastOutbound, usage, ...options }, { rng, logger }),
+      endpoint: new IkeEndpoint(
+        { peers: this.#peers, ports: PORTS, lastInbound, lastOutbound, usage, ...options },
+        { rng, logger },
+      ),
       esp: new EspTwin({ rng }),
     })
     this.#life = this.#make()
@@ -114,6 +119,18 @@ export class SimHost {
   /** Up again, with its configuration and nothing else. */
   boot(): void {
     this.#isDown = false
+  }
+
+  /** A changed configuration; it outlives a crash. */
+  reload(change: (peer: PeerConfig) => PeerConfig, now: Instant): void {
+    this.#peers = this.#peers.map(change)
+    this.endpoint.updatePeers(this.#peers, now)
+  }
+
+  /** A name that was resolved again: a reload knows it, too. */
+  setPeerRemote(name: string, remote: Datagram['remote'], now: Instant): void {
+    this.#peers = this.#peers.map((peer) => (peer.name === name ? { ...peer, remote } : peer))
+    this.endpoint.setPeerRemote(name, remote, now)
   }
 
   receive(datagram: Datagram, now: Instant): void {

@@ -314,7 +314,7 @@ export class Life {
   #publish(host: SimHost): void {
     const other = this.otherThan(host)
     if (!this.#canCall(other) || other.isDown) return
-    other.endpoint.setPeerRemote(host.name, { family: 4, address: host.address, port: 500 }, this.now)
+    other.setPeerRemote(host.name, { family: 4, address: host.address, port: 500 }, this.now)
   }
 
   #networkOf(host: SimHost): string {

@@ -9,7 +9,7 @@ import { additionalMethods, checkSelection, toWireProposals, transformOf } from 
 import { narrow } from '../../sa/traffic-selector.ts'
 import { EXCHANGE_TYPE, NOTIFY, PROTOCOL, TRANSFORM_TYPE } from '../../wire/iana.ts'
 import type { Payload, Proposal } from '../../wire/ike-types.ts'
-import type { Failure, PeerConfig } from '../api.ts'
+import type { Failure, PeerConfig, TunnelConfig } from '../api.ts'
 import { INIT_RETRIES, NONCE_LENGTH, REDUNDANT_LIFE_MS, TUNNEL_RETRY_MS } from '../constants.ts'
 import type { Core } from '../core.ts'
 import { type ChildCreation, losesAgainst } from '../creation.ts'
@@ -17,19 +17,20 @@ import { failures } from '../describe.ts'
 import type { IkeSa, LiveChild } from '../ike-sa.ts'
 import { sendRequest } from '../messaging.ts'
 import { errorNotify, find, notification } from '../payloads.ts'
-import { isDivisible, type Portion } from '../portions.ts'
+import { isDivisible, type Portion, portionsOf } from '../portions.ts'
 import { wipeCreation } from '../secrets.ts'
-import { armTasks, schedule } from '../tasks.ts'
+import { armTasks, schedule, type TaskGoal } from '../tasks.ts'
 import {
   type AgreedChild,
   type ChildSecrets,
   installChild,
+  isSameWay,
   selectorPayload,
   selectorsOf,
   spiNumber,
   spiOctets,
 } from './child.ts'
-import { addChild, askByPairs, askFor, childrenOf, dropChild, isServed, replace, useChild } from './children.ts'
+import { addChild, askByPairs, childrenOf, dropChild, isServed, replace, standInFor, useChild } from './children.ts'
 import {
   generatePrivate,
   keyPayload,
@@ -41,17 +42,59 @@ import {
   withShared,
 } from './create-child.ts'
 import { followUp } from './follow-up-initiator.ts'
+import { isAllowed } from './reconcile.ts'
 
 /** @param old the Child SA that the new one replaces. @returns false when there is nothing to do */
 export function beginChild(core: Core, sa: IkeSa, tunnel: Portion, old: LiveChild | undefined, now: Instant): boolean {
   if (old === undefined ? isServed(sa, tunnel) : old.phase !== 'live') return false
   if (old !== undefined) old.phase = 'rekeying'
   const [method] = methodsOf(tunnel.espProposals)
-  startAttempt(core, sa, { tunnel, rekeys: old?.sa.id, method, retries: 0 }, now)
+  startAttempt(core, sa, { tunnel, rekeys: old?.sa.id, isReplacement: false, method, retries: 0 }, now)
   return true
 }
 
-type Plan = Pick<ChildCreation, 'tunnel' | 'rekeys' | 'method' | 'retries' | 'rival'>
+/**
+ * Child SAs with the selectors of the configuration, made beside outdated ones, which go when the new ones stand: one for each
+ * portion of the tunnel that has none.
+ */
+export function beginReplacement(core: Core, sa: IkeSa, tunnel: TunnelConfig, now: Instant): void {
+  const gone = outdated(sa, tunnel.name)
+  if (gone.length === 0 || sa.peer === undefined) return
+  const missing = portionsOf(sa, sa.peer, tunnel).find((portion) => currentFor(sa, portion) === undefined)
+  if (missing === undefined) return retireOutdated(core, sa, gone, now)
+  const [method] = methodsOf(missing.espProposals)
+  startAttempt(core, sa, { tunnel: missing, rekeys: undefined, isReplacement: true, method, retries: 0 }, now)
+}
+
+/** A Child SA that was made under the configuration as it is, by whichever side. */
+function currentFor(sa: IkeSa, { name, pair, localSelectors, remoteSelectors }: Portion): LiveChild | undefined {
+  const way = { tunnel: name, localSelectors, remoteSelectors }
+  return [...childrenOf(sa).values()].findLast(
+    (child) =>
+      child.phase === 'live' &&
+      !child.isOutdated &&
+      (pair === undefined ? child.sa.tunnel === name : isSameWay(child.sa, way)),
+  )
+}
+
+function retireOutdated(core: Core, sa: IkeSa, gone: readonly LiveChild[], now: Instant): void {
+  for (const child of gone) {
+    const heir = standInFor(sa, child)
+    if (heir !== undefined) {
+      useChild(core, sa, heir)
+      replace(child, heir)
+    }
+    schedule(core, sa, { kind: 'delete-child', childId: child.sa.id }, now)
+  }
+}
+
+function outdated(sa: IkeSa, tunnel: string): LiveChild[] {
+  const isMeant = (child: LiveChild) =>
+    child.sa.tunnel === tunnel && child.isOutdated === true && child.phase === 'live'
+  return [...childrenOf(sa).values()].filter(isMeant)
+}
+
+type Plan = Pick<ChildCreation, 'tunnel' | 'rekeys' | 'isReplacement' | 'method' | 'retries' | 'rival'>
 
 function startAttempt(core: Core, sa: IkeSa, plan: Plan, now: Instant): void {
   const { method } = plan
@@ -211,8 +254,9 @@ function complete(
   for (const secret of secrets.secrets) secret.fill(0)
   wipeCreation(creation)
   sa.creation = undefined
-  addChild(core, sa, child, now)
   const old = oldChild(sa, creation)
+  child.isOutdated = old?.isOutdated === true
+  addChild(core, sa, child, now)
   if (isBeaten) {
     child.phase = 'redundant'
     if (rival !== undefined && old === undefined) useChild(core, sa, rival)
@@ -225,6 +269,8 @@ function complete(
       schedule(core, sa, { kind: 'delete-child', childId: old.sa.id }, now)
     }
   }
+  // The next pair, or, when this was the last one, what it all took the place of.
+  if (creation.isReplacement) schedule(core, sa, { kind: 'replace-child', tunnel: creation.tunnel.name }, now)
   core.settled(sa, now)
   armTasks(core, sa, now)
 }
@@ -253,15 +299,13 @@ function handleRefusal(
       const isOffered = methodsOf(tunnel.espProposals).includes(method)
       if (!isOffered || creation.retries >= INIT_RETRIES || method === creation.method) break
       creation.privateKey.fill(0)
-      const { rekeys, retries, rival } = creation
-      return startAttempt(core, sa, { tunnel, rekeys, method, retries: retries + 1, ...(rival && { rival }) }, now)
+      return startAttempt(core, sa, { ...planOf(creation), method, retries: creation.retries + 1 }, now)
     }
     case NOTIFY.STATE_NOT_FOUND:
     case NOTIFY.TEMPORARY_FAILURE: {
       giveUp(core, sa, creation, now)
-      const delay = temporaryDelay(core)
-      if (creation.rekeys === undefined) askFor(core, sa, tunnel, now, delay)
-      else if (old?.phase === 'live') schedule(core, sa, { kind: 'rekey-child', childId: old.sa.id }, now, delay)
+      if (creation.rekeys === undefined || old?.phase === 'live')
+        schedule(core, sa, goalOf(creation), now, temporaryDelay(core))
       return
     }
     case NOTIFY.SINGLE_PAIR_REQUIRED:
@@ -291,7 +335,21 @@ function fail(core: Core, sa: IkeSa, creation: ChildCreation, failure: Failure, 
     return
   }
   core.emit({ kind: 'tunnel-failed', peer: peer.name, tunnel: tunnel.name, failure })
-  askFor(core, sa, tunnel, now, TUNNEL_RETRY_MS)
+  // The old Child SA stays only where the configuration still allows all of it.
+  for (const child of creation.isReplacement ? outdated(sa, tunnel.name) : [])
+    if (!isAllowed(child, sa)) schedule(core, sa, { kind: 'delete-child', childId: child.sa.id }, now)
+  schedule(core, sa, goalOf(creation), now, TUNNEL_RETRY_MS)
+}
+
+/** What an attempt was for, to be tried again. */
+function goalOf({ rekeys, isReplacement, tunnel: { name, pair } }: ChildCreation): TaskGoal {
+  if (rekeys !== undefined) return { kind: 'rekey-child', childId: rekeys }
+  if (isReplacement) return { kind: 'replace-child', tunnel: name }
+  return { kind: 'create-child', tunnel: name, ...(pair !== undefined && { pair }) }
+}
+
+function planOf({ tunnel, rekeys, isReplacement, method, retries, rival }: ChildCreation): Plan {
+  return { tunnel, rekeys, isReplacement, method, retries, ...(rival && { rival }) }
 }
 
 /** Our attempt is over; what the peer made meanwhile stands. */

@@ -8,7 +8,7 @@ import type { Instant } from '../../env.ts'
 import { additionalMethods, transformOf } from '../../sa/negotiate.ts'
 import { NOTIFY, PROTOCOL, TRANSFORM_TYPE } from '../../wire/iana.ts'
 import type { IkeMessage, Payload } from '../../wire/ike-types.ts'
-import { CHILDREN_PER_SA, CONFIRMED_AFTER_MS, NONCE_LENGTH } from '../constants.ts'
+import { CHILDREN_PER_SA, CONFIRMED_AFTER_MS, NONCE_LENGTH, TAKE_OVER_MS } from '../constants.ts'
 import type { Core } from '../core.ts'
 import { type ChildCreation, lowestNonce } from '../creation.ts'
 import { failures } from '../describe.ts'
@@ -16,7 +16,7 @@ import type { IkeSa, LiveChild } from '../ike-sa.ts'
 import { sendResponse } from '../messaging.ts'
 import { find, notification, notify } from '../payloads.ts'
 import { portionFor } from '../portions.ts'
-import { armTasks } from '../tasks.ts'
+import { armTasks, schedule } from '../tasks.ts'
 import {
   type AgreedChild,
   answerChild,
@@ -52,7 +52,11 @@ export function answerChildRequest(
     return refuse(notify(verdict.notifyType))
   }
   if (old === undefined && isJustMade(sa, verdict.child, now)) return refuse(notify(NOTIFY.TEMPORARY_FAILURE))
-  const judged = judgeKe(transformOf(verdict.child.selected.transforms, TRANSFORM_TYPE.KE), find(payloads, 'KE'))
+  const judged = judgeKe(
+    transformOf(verdict.child.selected.transforms, TRANSFORM_TYPE.KE),
+    find(payloads, 'KE'),
+    'request',
+  )
   if (judged.kind === 'other') return refuse(judged.answer)
   if (judged.kind === 'invalid') {
     refuse(notify(NOTIFY.INVALID_SYNTAX))
@@ -193,9 +197,17 @@ function install(core: Core, sa: IkeSa, draft: Draft, secrets: readonly Uint8Arr
   const agreed = { ...draft.agreed, tunnel }
   const spis = { exchangeRole: 'responder', inboundSpi, outboundSpi: spiNumber(agreed.selected.spi) } as const
   const replaced = old && childrenOf(sa).get(old.sa.id)
-  const carries = replaced === undefined ? 'now' : 'later'
+  // One that carries the tunnel goes on until the peer, which has made another, deletes it.
+  const { local: localSelectors, remote: remoteSelectors } = agreed.selectors
+  const way = { tunnel: tunnel.name, localSelectors, remoteSelectors }
+  const isStanding =
+    replaced === undefined &&
+    [...childrenOf(sa).values()].some((other) => other.phase === 'live' && isSameWay(other.sa, way))
+  const carries = replaced === undefined && !isStanding ? 'now' : 'later'
   const child = installChild(core, sa, peer, protection, { nonceI, nonceR, secrets }, agreed, spis, now, carries)
+  child.isOutdated = replaced?.isOutdated === true
   addChild(core, sa, child, now)
+  if (isStanding) schedule(core, sa, { kind: 'use-child', childId: child.sa.id }, now, TAKE_OVER_MS)
   const { creation } = sa
   if (creation?.kind === 'child' && isRival(creation, child, replaced)) {
     creation.rival = { childId: child.sa.id, lowestNonce: lowestNonce(nonceI, nonceR) }

@@ -11,6 +11,7 @@ import type { IkeSa, LiveChild, Wish } from '../ike-sa.ts'
 import { isDivisible, type Portion, portionsNamed, portionsOf } from '../portions.ts'
 import { schedule } from '../tasks.ts'
 import { isSameWay, removeChild } from './child.ts'
+import { reconcileChild } from './reconcile.ts'
 
 export function childrenOf(sa: IkeSa): Map<number, LiveChild> {
   return sa.state.name === 'established' ? sa.state.children : new Map()
@@ -19,6 +20,8 @@ export function childrenOf(sa: IkeSa): Map<number, LiveChild> {
 export function addChild(core: Core, sa: IkeSa, child: LiveChild, now: Instant): void {
   childrenOf(sa).set(child.sa.id, child)
   armLifetime(core, sa, now)
+  // Its exchange may have begun under another configuration.
+  reconcileChild(core, sa, child, now)
 }
 
 /** `old` is on its way out; traffic moves when the peer is known to receive on `heir`. */
@@ -32,6 +35,15 @@ export function heirOf(sa: IkeSa, child: LiveChild): LiveChild | undefined {
   return child.replacedBy === undefined ? undefined : childrenOf(sa).get(child.replacedBy)
 }
 
+/** Another one for the same packets, made without a word about this one: the peer's selectors have changed. */
+export function standInFor(sa: IkeSa, child: LiveChild): LiveChild | undefined {
+  const isLive = ({ phase, isOutdated }: LiveChild): boolean =>
+    (phase === 'live' || phase === 'rekeying') && !(isOutdated && child.isOutdated)
+  return [...childrenOf(sa).values()].findLast(
+    (other) => other !== child && isLive(other) && isSameWay(child.sa, other.sa),
+  )
+}
+
 export function useChild(core: Core, sa: IkeSa, child: LiveChild): void {
   const { peer } = sa
   if (peer === undefined) return
@@ -42,7 +54,8 @@ export function useChild(core: Core, sa: IkeSa, child: LiveChild): void {
 export function dropChild(core: Core, sa: IkeSa, child: LiveChild, now: Instant): void {
   if (sa.state.name !== 'established') return
   const { children, peer } = sa.state
-  const heir = heirOf(sa, child)
+  const announced = heirOf(sa, child)
+  const heir = announced ?? standInFor(sa, child)
   children.delete(child.sa.id)
   for (const other of children.values()) {
     if (other.replacedBy !== child.sa.id) continue
@@ -59,6 +72,8 @@ export function dropChild(core: Core, sa: IkeSa, child: LiveChild, now: Instant)
     return
   }
   useChild(core, sa, heir)
+  // Nobody said that the heir covers all of it.
+  if (announced === undefined) keepTunnelUp(core, sa, child, now)
   sa.lingering.set(child.sa.id, { child, until: now + LINGER_MS })
   armLinger(core, sa)
 }
@@ -86,6 +101,14 @@ export function makeFurtherTunnels(core: Core, sa: IkeSa, now: Instant, refused?
     if (isWanted(core, sa, portion)) askFor(core, sa, portion, now, portion === refused ? TUNNEL_RETRY_MS : 0)
     else if (portion !== refused && calledFor.some((wish) => isMeant(portion, wish))) askFor(core, sa, portion, now)
   }
+}
+
+/** The configuration has changed: pairs that a divided tunnel has got are made, where it is to be up. */
+export function makeFurtherPairs(core: Core, sa: IkeSa, now: Instant): void {
+  const { peer } = sa
+  for (const portion of peer?.tunnels.flatMap((tunnel) => portionsOf(sa, peer, tunnel)) ?? [])
+    if (portion.pair !== undefined && isWanted(core, sa, portion) && !isServed(sa, portion))
+      askFor(core, sa, portion, now)
 }
 
 const isMeant = ({ name, pair }: Portion, wish: Wish): boolean =>
@@ -176,6 +199,9 @@ export function inherit(core: Core, from: IkeSa, to: IkeSa, now: Instant): void 
   from.lingering.clear()
   to.tasks.push(...from.tasks.filter(({ goal }) => goal.kind !== 'rekey-ike'))
   from.tasks.length = 0
+  // Asked on the old one, and perhaps never heard (RFC 4555 §3.5).
+  const asked = from.requests.outstanding?.purpose
+  if (asked === 'update-addresses' || asked === 'check-path') schedule(core, to, { kind: asked }, now)
   // It is not content without Child SAs, it has handed them over.
   from.beganChildless = false
   for (const child of childrenOf(to).values()) {

@@ -9,6 +9,7 @@ import type { Payload, PayloadOf, Transform } from '../../wire/ike-types.ts'
 import type { TunnelConfig } from '../api.ts'
 import { TEMPORARY_FAILURE_MS } from '../constants.ts'
 import type { Core } from '../core.ts'
+import type { Direction } from '../gate.ts'
 import { notify } from '../payloads.ts'
 
 export const NO_KEY = new Uint8Array(0)
@@ -38,13 +39,22 @@ export type KeVerdict =
   | { readonly kind: 'other'; readonly answer: PayloadOf<'Notify'> }
   | { readonly kind: 'invalid' }
 
-/** Responder: the KE payload against the chosen transform (V2-031, V2-072). */
-export function judgeKe(chosen: Transform | undefined, payload: PayloadOf<'KE'> | undefined): KeVerdict {
+/**
+ * The KE payload against the chosen transform (V2-031, V2-072).
+ * @param direction whose payload it is
+ */
+export function judgeKe(
+  chosen: Transform | undefined,
+  payload: PayloadOf<'KE'> | undefined,
+  direction: Direction,
+): KeVerdict {
   if (chosen === undefined || chosen.id === 0) return { kind: 'none' }
   if (payload?.method !== chosen.id) {
     return { kind: 'other', answer: notify(NOTIFY.INVALID_KE_PAYLOAD, u16(chosen.id)) }
   }
-  if (payload.data.length !== ke(chosen.id)?.requestLength) return { kind: 'invalid' }
+  const algorithm = ke(chosen.id)
+  const length = direction === 'request' ? algorithm?.requestLength : algorithm?.responseLength
+  if (payload.data.length !== length) return { kind: 'invalid' }
   return { kind: 'use', method: chosen.id, peerPublic: payload.data }
 }
 

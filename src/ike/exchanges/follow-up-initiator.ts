@@ -42,12 +42,15 @@ export function followUp(
     creation.followUp = undefined
     return then({ kind: 'done', secrets }, now)
   }
+  // What the peer has made must be closed with the rest; before the last one it has made nothing.
+  if (sa.state.name !== 'established') return then({ kind: 'failed', detail: 'the connection is being closed' }, now)
+  const { protection } = sa.state
   const link = notification(answer, NOTIFY.ADDITIONAL_KEY_EXCHANGE)
   if (link === undefined)
     return then({ kind: 'failed', detail: 'it names no link to its additional key exchange' }, now)
   const { id: method, responseLength } = algorithm
   const privateKey = algorithm.generatePrivate(core.env.rng)
-  const isOver = (): boolean => sa.creation !== creation || sa.state.name !== 'established'
+  const isOver = (): boolean => sa.creation !== creation
   const onAnswer = (payloads: readonly Payload[], at: Instant): void => {
     const error = errorNotify(payloads)
     if (error !== undefined) return then({ kind: 'refused', notifyType: error.notifyType }, at)
@@ -63,13 +66,13 @@ export function followUp(
   }
   creation.followUp = { secrets: [...secrets, privateKey], onAnswer }
   withPublic(core, method, privateKey, now, (publicKey, at) => {
-    if (isOver() || sa.state.name !== 'established') return
+    if (isOver()) return
     if (publicKey === undefined) return then({ kind: 'failed', detail: 'our public value could not be computed' }, at)
     const payloads: Payload[] = [
       { type: 'KE', method, data: publicKey },
       notify(NOTIFY.ADDITIONAL_KEY_EXCHANGE, link.data),
     ]
     const exchangeType = EXCHANGE_TYPE.IKE_FOLLOWUP_KE
-    sendRequest(core, sa, sa.state.protection, { exchangeType, purpose: 'follow-up', payloads }, at)
+    sendRequest(core, sa, protection, { exchangeType, purpose: 'follow-up', payloads }, at)
   })
 }

@@ -12,6 +12,7 @@ import { failures } from '../describe.ts'
 import type { IkeSa, LiveChild } from '../ike-sa.ts'
 import { sendRequest, sendResponse } from '../messaging.ts'
 import { notification } from '../payloads.ts'
+import { wipeCreation } from '../secrets.ts'
 import { armTasks } from '../tasks.ts'
 import type { RequestPurpose } from '../window.ts'
 import { spiNumber, spiOctets } from './child.ts'
@@ -44,9 +45,11 @@ export function beginDelete(core: Core, sa: IkeSa, failure: Failure, now: Instan
   const { heir } = sa
   dropAll(core, sa)
   sa.successor = undefined
-  if (sa.creation?.kind === 'ike' && sa.requests.outstanding?.purpose === 'create-child') delete sa.creation.rival
+  const purpose = sa.requests.outstanding?.purpose
+  const isAsking = purpose === 'create-child' || purpose === 'follow-up'
+  if (sa.creation?.kind === 'ike' && isAsking) delete sa.creation.rival
   else {
-    sa.creation?.privateKey.fill(0)
+    wipeCreation(sa.creation)
     sa.creation = undefined
   }
   sa.state = { name: 'closing', peer, protection, remoteId, failure }

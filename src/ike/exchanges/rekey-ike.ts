@@ -58,11 +58,13 @@ export function beginIkeRekey(core: Core, sa: IkeSa, now: Instant): boolean {
 }
 
 function startAttempt(core: Core, sa: IkeSa, plan: Plan, now: Instant): void {
+  if (sa.state.name !== 'established') return
   const { method } = plan
   const creation: IkeCreation = {
     kind: 'ike',
     ...plan,
     newSpi: core.newIkeSpi(),
+    suites: sa.state.peer.ikeProposals,
     nonceI: core.env.rng.bytes(NONCE_LENGTH),
     privateKey: generatePrivate(core, method),
   }
@@ -70,9 +72,9 @@ function startAttempt(core: Core, sa: IkeSa, plan: Plan, now: Instant): void {
   withPublic(core, method, creation.privateKey, now, (publicKey, at) => {
     if (sa.creation !== creation || sa.state.name !== 'established') return
     if (publicKey === undefined) return giveUp(core, sa, creation, at)
-    const { peer, protection } = sa.state
+    const { protection } = sa.state
     const payloads: Payload[] = [
-      { type: 'SA', proposals: toWireProposals(peer.ikeProposals, PROTOCOL.IKE, u64(creation.newSpi)) },
+      { type: 'SA', proposals: toWireProposals(creation.suites, PROTOCOL.IKE, u64(creation.newSpi)) },
       { type: 'Nonce', data: creation.nonceI },
       ...keyPayload(method, publicKey),
     ]
@@ -92,13 +94,12 @@ export function handleIkeRekeyResponse(
   if (sa.state.name !== 'established' && sa.state.name !== 'closing') return
   const error = errorNotify(payloads)
   if (error !== undefined) return handleRefusal(core, sa, creation, error.notifyType, error.data, now)
-  const { peer } = sa.state
-  const ours = toWireProposals(peer.ikeProposals, PROTOCOL.IKE, u64(creation.newSpi))
+  const ours = toWireProposals(creation.suites, PROTOCOL.IKE, u64(creation.newSpi))
   const selected = checkSelection(find(payloads, 'SA')?.proposals ?? [], ours)
   const suite = selected && resolveSuite(selected.transforms)
   const newSpi = selected && spiOf(selected.spi)
   const nonceR = find(payloads, 'Nonce')?.data
-  const ke = judgeKe(keOf(selected?.transforms), find(payloads, 'KE'))
+  const ke = judgeKe(keOf(selected?.transforms), find(payloads, 'KE'), 'response')
   if (!suite || !newSpi || !nonceR || ke.kind !== 'use' || ke.method !== creation.method) {
     return fail(core, sa, creation, 'its answer does not fit our request', now)
   }
@@ -162,14 +163,9 @@ function handleRefusal(
   now: Instant,
 ): void {
   if (sa.state.name !== 'established') return giveUp(core, sa, creation, now)
-  const { peer } = sa.state
   if (notifyType === NOTIFY.INVALID_KE_PAYLOAD) {
     const method = wantedMethod(data)
-    if (
-      methodsOf(peer.ikeProposals).includes(method) &&
-      method !== creation.method &&
-      creation.retries < INIT_RETRIES
-    ) {
+    if (methodsOf(creation.suites).includes(method) && method !== creation.method && creation.retries < INIT_RETRIES) {
       wipeCreation(creation)
       const { retries, rival } = creation
       return startAttempt(core, sa, { method, retries: retries + 1, ...(rival && { rival }) }, now)
@@ -216,7 +212,7 @@ export function answerIkeRekey(
   const suite = selected && resolveSuite(selected.transforms)
   const newSpi = selected && spiOf(selected.spi)
   if (!selected || !suite || !newSpi || !nonceI) return refuse(notify(NOTIFY.NO_PROPOSAL_CHOSEN))
-  const ke = judgeKe(keOf(selected.transforms), find(payloads, 'KE'))
+  const ke = judgeKe(keOf(selected.transforms), find(payloads, 'KE'), 'request')
   if (ke.kind === 'other') return refuse(ke.answer)
   if (ke.kind !== 'use') {
     refuse(notify(NOTIFY.INVALID_SYNTAX))

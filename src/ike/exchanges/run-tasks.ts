@@ -9,7 +9,7 @@ import { sendRequest } from '../messaging.ts'
 import { portionsNamed } from '../portions.ts'
 import { armTasks, hasWay, type TaskGoal, takeTask } from '../tasks.ts'
 import { spiOctets } from './child.ts'
-import { beginChild } from './child-initiator.ts'
+import { beginChild, beginReplacement } from './child-initiator.ts'
 import { askFor, childrenOf, useChild } from './children.ts'
 import { beginAnnouncement, beginPathCheck, beginUpdate } from './mobike.ts'
 import { beginIkeRekey } from './rekey-ike.ts'
@@ -29,7 +29,7 @@ export function runTasks(core: Core, sa: IkeSa, now: Instant): void {
  * its request shows that it still waits.
  */
 function isKnown(core: Core, sa: IkeSa, goal: TaskGoal, now: Instant): boolean {
-  if (!('childId' in goal) || sa.unconfirmed !== goal.childId) return true
+  if (!('childId' in goal) || goal.kind === 'use-child' || sa.unconfirmed !== goal.childId) return true
   const child = childrenOf(sa).get(goal.childId)
   if (child === undefined || core.options.lastInbound?.(goal.childId) !== undefined) return true
   return now - sa.lastAnswered >= CONFIRMED_AFTER_MS
@@ -48,6 +48,11 @@ function begin(core: Core, sa: IkeSa, goal: TaskGoal, now: Instant): void {
     case 'rekey-child': {
       const child = childrenOf(sa).get(goal.childId)
       if (child !== undefined) beginChild(core, sa, child.config, child, now)
+      return
+    }
+    case 'replace-child': {
+      const tunnel = peer.tunnels.find(({ name }) => name === goal.tunnel)
+      if (tunnel !== undefined) beginReplacement(core, sa, tunnel, now)
       return
     }
     case 'delete-child': {

@@ -42,7 +42,10 @@ export interface Stage {
   readonly isHybrid: boolean
 }
 
-/** @param setting bits 0–1: where the victim stands (MUTED), 2: suite, 3: whether the peer goes on playing its part */
+/**
+ * @param setting bits 0–1: where the victim stands (MUTED), 2: suite, 3: whether the peer goes on playing its part, 6:
+ *   additional key exchanges, 7: with them, stuck before the first
+ */
 export function setUp(victimBegins: boolean, setting: number): Stage {
   const ring = new KeyRing()
   const said: Datagram[] = []
