@@ -2,7 +2,7 @@
 //   batch      one recvmmsg; each message may be many datagrams of one size (UDP_GRO)
 //   datagram   classify: keepalive, short, SPI lookup; packets of one SPI are one run
 //   run        the SA's lock once; per packet `open`, then the coalescer
-//   open       length, replay (first check), ICV, replay (second check), padding, next header, selectors
+//   open       length, replay (first check), ICV, replay (second check), padding, next header, selectors, ECN
 //   writeTun   one writev per coalesced group                                       ordered per flow and shard
 // No allocation, no wait and no JavaScript here.
 #include "inbound.h"
@@ -26,15 +26,32 @@ namespace {
 constexpr int64_t kMovedIntervalMs = 1000;
 constexpr uint8_t kKeepalive = 0xff;
 
-/** @returns the size of the datagrams that UDP_GRO joined, or `whole` */
-size_t segmentSizeOf(msghdr& header, size_t whole) {
+constexpr size_t kControl = CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(int));
+
+/** What the kernel says of a message beside its octets. */
+struct Received {
+  /** Of the datagrams that UDP_GRO joined; the kernel joins none of different traffic class. */
+  size_t segmentSize;
+  uint8_t trafficClass;
+};
+
+/** @param whole octets of the message */
+Received readControl(msghdr& header, size_t whole) {
+  Received r{whole, 0};
   for (cmsghdr* c = CMSG_FIRSTHDR(&header); c != nullptr; c = CMSG_NXTHDR(&header, c)) {
-    if (c->cmsg_level != SOL_UDP || c->cmsg_type != UDP_GRO) continue;
-    int size;
-    memcpy(&size, CMSG_DATA(c), sizeof size);
-    return size > 0 ? static_cast<size_t>(size) : whole;
+    int value = 0;
+    if (c->cmsg_level == SOL_UDP && c->cmsg_type == UDP_GRO) {
+      memcpy(&value, CMSG_DATA(c), sizeof value);
+      if (value > 0) r.segmentSize = static_cast<size_t>(value);
+    } else if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_TOS) {
+      // One octet, unlike what is sent.
+      memcpy(&r.trafficClass, CMSG_DATA(c), 1);
+    } else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_TCLASS) {
+      memcpy(&value, CMSG_DATA(c), sizeof value);
+      r.trafficClass = static_cast<uint8_t>(value);
+    }
   }
-  return whole;
+  return r;
 }
 
 }  // namespace
@@ -48,7 +65,7 @@ bool Inbound::batch(const UdpSocket& socket, uint64_t nowMs) {
   mmsghdr headers[kMessages];
   iovec parts[kMessages];
   SocketAddress from[kMessages];
-  alignas(cmsghdr) char control[kMessages][CMSG_SPACE(sizeof(int))];
+  alignas(cmsghdr) char control[kMessages][kControl];
   for (int i = 0; i < kMessages; ++i) {
     parts[i] = {buffers_.get() + i * kBuffer, kBuffer};
     headers[i].msg_hdr = {&from[i], sizeof from[i], &parts[i], 1, control[i], sizeof control[i], 0};
@@ -63,14 +80,15 @@ bool Inbound::batch(const UdpSocket& socket, uint64_t nowMs) {
     SharedLock guard;
     for (int i = 0; i < n; ++i) {
       const size_t length = headers[i].msg_len;
-      datagram(buffers_.get() + i * kBuffer, length, segmentSizeOf(headers[i].msg_hdr, length), from[i], nowMs);
+      const Received r = readControl(headers[i].msg_hdr, length);
+      datagram(buffers_.get() + i * kBuffer, length, r.segmentSize, {from[i], r.trafficClass}, nowMs);
     }
   }
   coalescer_.flush();
   return n == kMessages;
 }
 
-void Inbound::datagram(uint8_t* data, size_t length, size_t segmentSize, const SocketAddress& from, uint64_t nowMs) {
+void Inbound::datagram(uint8_t* data, size_t length, size_t segmentSize, const Outer& outer, uint64_t nowMs) {
   if (length == 0) countDrop(Drop::malformedEsp);
   while (length != 0) {
     const size_t first = length < segmentSize ? length : segmentSize;
@@ -91,14 +109,14 @@ void Inbound::datagram(uint8_t* data, size_t length, size_t segmentSize, const S
     if (sa == nullptr) {
       countDrop(load32(data) == 0 ? Drop::malformedEsp : Drop::unknownSpi, packets);
     } else {
-      run(*sa, data, end, segmentSize, from, nowMs);
+      run(*sa, data, end, segmentSize, outer, nowMs);
     }
     data += end;
     length -= end;
   }
 }
 
-void Inbound::run(SaInbound& sa, uint8_t* data, size_t length, size_t segmentSize, const SocketAddress& from,
+void Inbound::run(SaInbound& sa, uint8_t* data, size_t length, size_t segmentSize, const Outer& outer,
                   uint64_t nowMs) {
   uint64_t packets = 0, bytes = 0;
   bool newest = false;
@@ -106,7 +124,7 @@ void Inbound::run(SaInbound& sa, uint8_t* data, size_t length, size_t segmentSiz
   for (size_t at = 0; at < length; at += segmentSize) {
     const size_t size = length - at < segmentSize ? length - at : segmentSize;
     InnerPacket inner;
-    const Drop reason = open(sa, data + at, size, &inner, &newest);
+    const Drop reason = open(sa, data + at, size, outer.trafficClass, &inner, &newest);
     if (reason != Drop::none) {
       countDrop(reason);
       continue;
@@ -116,10 +134,11 @@ void Inbound::run(SaInbound& sa, uint8_t* data, size_t length, size_t segmentSiz
     coalescer_.add(inner);
   }
   if (packets != 0) sa.counters.add(packets, bytes, nowMs);
-  if (newest) checkSource(sa, from, nowMs);
+  if (newest) checkSource(sa, outer.from, nowMs);
 }
 
-Drop Inbound::open(SaInbound& sa, uint8_t* packet, size_t length, InnerPacket* inner, bool* newest) {
+Drop Inbound::open(SaInbound& sa, uint8_t* packet, size_t length, uint8_t outerClass, InnerPacket* inner,
+                   bool* newest) {
   if (!espLengthPossible(sa.cipher->shape, length)) return Drop::malformedEsp;
   const uint64_t sequence = sa.window.infer(load32(packet + 4));
   if (!sa.window.mayAccept(sequence)) return Drop::replay;
@@ -141,6 +160,7 @@ Drop Inbound::open(SaInbound& sa, uint8_t* packet, size_t length, InnerPacket* i
   // The inner header's own length trims TFC padding (ESP-14).
   if (!parseInner(opened.inner, opened.length, inner)) return Drop::malformedInner;
   if (!inboundMatches(sa.local, sa.remote, *inner)) return Drop::selectorMismatch;
+  if (!mergeEcn(opened.inner, outerClass)) return Drop::ceOverNotEct;
   return Drop::none;
 }
 

@@ -10,6 +10,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "aead_evp.h"
@@ -152,7 +153,8 @@ const Outbound::Flow& Outbound::lookUp(const InnerPacket& packet) {
 
 void Outbound::seal(SaOutbound& sa, const SuperPacket& super, uint8_t nextHeader, uint64_t nowMs) {
   const CipherShape& shape = sa.cipher->shape;
-  if (espLength(shape, segmentLength(super, 0)) > kMaxDatagram) {
+  const uint32_t least = std::min(sa.tfc, sadb().innerMtu());
+  if (espLength(shape, std::max(segmentLength(super, 0), least)) > kMaxDatagram) {
     countDrop(Drop::tooBig, super.count);
     return;
   }
@@ -160,13 +162,15 @@ void Outbound::seal(SaOutbound& sa, const SuperPacket& super, uint8_t nextHeader
   const uint32_t granted = sa.takeSequence(super.count, &sequence);
   if (granted < super.count) countDrop(Drop::seqExhausted, super.count - granted);
 
+  const uint8_t outerClass = sa.outerClass.of(trafficClassOf(super.data));
   uint32_t sealed = 0;
   uint64_t bytes = 0;
   {
     std::lock_guard<std::mutex> guard(sa.lock);
     for (uint32_t i = 0; i < granted; ++i, ++sequence) {
       const uint32_t inner = segmentLength(super, i);
-      const size_t length = espLength(shape, inner);
+      const uint32_t body = std::max(inner, least);
+      const size_t length = espLength(shape, body);
       uint8_t* packet = transmitter_.reserve(length);
       if (packet == nullptr) {
         // Tiny segments outgrow the slab: send what there is. A blocked socket costs the rest of this super-packet.
@@ -177,13 +181,15 @@ void Outbound::seal(SaOutbound& sa, const SuperPacket& super, uint8_t nextHeader
         packet = transmitter_.reserve(length);
       }
       writeSegment(super, i, packet + espHeadroom(shape));
-      frameEsp(packet, shape, sa.spi, static_cast<uint32_t>(sequence), inner, nextHeader);
+      // TFC padding. The inner header tells the receiver where the packet ends.
+      if (body > inner) memset(packet + espHeadroom(shape) + inner, 0, body - inner);
+      frameEsp(packet, shape, sa.spi, static_cast<uint32_t>(sequence), body, nextHeader);
       writeIv(packet + kEspHeaderLength, shape, sequence);
       if (!sa.cipher->seal(packet, length, static_cast<uint32_t>(sequence >> 32))) {
         countDrop(Drop::sendFailed);
         continue;
       }
-      transmitter_.commit(sa.path, length);
+      transmitter_.commit(sa.path, outerClass, length);
       ++sealed;
       bytes += inner;
     }

@@ -1,5 +1,5 @@
 // The transmit slab: ESP packets are built one behind the other in it and leave as runs, each run one datagram batch of
-// equal size to one path (UDP_SEGMENT). Knows sockets, not ESP.
+// equal size and traffic class to one path (UDP_SEGMENT). Knows sockets, not ESP.
 #pragma once
 #include <memory>
 
@@ -24,8 +24,11 @@ class Transmitter {
   uint8_t* reserve(size_t length) {
     return length <= kSlab - used_ && runs_ < kMaxRuns ? slab_.get() + used_ : nullptr;
   }
-  /** Queues what was built in the last reservation. */
-  void commit(const UdpPath& path, size_t length);
+  /**
+   * Queues what was built in the last reservation.
+   * @param trafficClass of the outer header: DSCP and ECN
+   */
+  void commit(const UdpPath& path, uint8_t trafficClass, size_t length);
 
   size_t bytes() const { return used_; }
   uint32_t packets() const { return packets_; }
@@ -47,6 +50,7 @@ class Transmitter {
     UdpPath path;
     uint32_t start, length;
     uint32_t segmentSize, count;
+    uint8_t trafficClass;
     bool closed;  // its last packet was shorter
     bool single;  // send packet by packet
     uint8_t retries;

@@ -107,6 +107,9 @@ export const tunnelSchema = (allowWeak: boolean) =>
           {
             proposals: l.listOf('proposals such as aes128gcm16', l.proposal('esp', allowWeak)).optional(),
             replayWindow: l.leaf(l.integer('a number of packets', 0, 65_536)).optional(),
+            dscp: l.leaf(l.wordOrInteger(['copy'], 'a DSCP', 0, 63)).optional(),
+            ecn: l.leaf(l.word(['normal', 'compatibility'])).optional(),
+            tfc: l.leaf(l.wordOrInteger(['mtu'], 'a number of bytes', 64, 65_000)).optional(),
             rekey: l.leaf(rekeyTime).optional(),
             rekeyBytes: l.leaf(l.integer('a number of bytes', 1_000_000, Number.MAX_SAFE_INTEGER)).optional(),
             rekeyPackets: l.leaf(l.integer('a number of packets', 1_000, Number.MAX_SAFE_INTEGER)).optional(),

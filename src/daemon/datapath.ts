@@ -7,7 +7,7 @@ import type { IkeEvent } from '../ike/api.ts'
 import type { NativeAddon, SaCounters } from '../io/native.ts'
 import type { ChildSa } from '../sa/child-sa.ts'
 import type { TrafficSelector } from '../sa/traffic-selector.ts'
-import { pathToNative, selectorsToNative } from './to-native.ts'
+import { pathToNative, selectorsToNative, wrappingToNative } from './to-native.ts'
 import { meet, type PartState, TunnelPolicies, type Way } from './tunnel-policies.ts'
 
 type SadbAddon = Pick<
@@ -143,7 +143,8 @@ export class Datapath {
         path,
       })
       try {
-        this.#addon.addOutbound({ ...keys(sa.outboundKeys), handle: sa.id, spi: sa.outboundSpi, path })
+        const outer = wrappingToNative(sa.wrapping)
+        this.#addon.addOutbound({ ...keys(sa.outboundKeys), ...outer, handle: sa.id, spi: sa.outboundSpi, path })
       } catch (error) {
         this.#addon.removeInbound(sa.inboundSpi)
         throw error

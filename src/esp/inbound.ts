@@ -2,8 +2,8 @@
  * Inbound half of an ESP SA (RFC 4303 §3.4). Stages, in the order in which a packet meets them; a packet that fails one
  * is dropped there, with that reason:
  *
- *   ESP packet ─► length ─► replay, first check ─► ICV ─► replay, second check ─► padding ─► next header ─► selectors
- *               malformedEsp      replay         badIcv       replay         badPadding   dummy,       selectorMismatch
+ *   ESP packet ─► length ─► replay, first check ─► ICV ─► replay, second check ─► padding ─► next header ─► selectors ─► ECN
+ *               malformedEsp      replay         badIcv       replay         badPadding   dummy,  selectorMismatch  ceOverNotEct
  *                                                                                         badPadding,
  *                                                                                         malformedInner
  *
@@ -17,6 +17,7 @@ import { ESP_HEADER_LENGTH, ESP_TRAILER_LENGTH } from '../wire/esp.ts'
 import { type IpPacket, parseIpPacket } from '../wire/ip.ts'
 import { NEXT_HEADER, unpad } from './padding.ts'
 import type { ReplayWindow } from './replay-window.ts'
+import { mergeEcn } from './traffic-class.ts'
 import type { EspTransform } from './transform.ts'
 
 /** The inner packet, or why there is none. */
@@ -59,8 +60,9 @@ export class InboundSa {
    * @param sequenceLow the number in its header
    * @param onAuthentic called once when the packet was authenticated as new: its sequence number, and whether it is the
    *   newest so far. Also for packets that a later stage drops.
+   * @param outerClass DSCP and ECN of the datagram
    */
-  open(packet: Uint8Array, sequenceLow: number, onAuthentic?: (newest: boolean) => void): Opened {
+  open(packet: Uint8Array, sequenceLow: number, onAuthentic?: (newest: boolean) => void, outerClass = 0): Opened {
     if (!hasWholeBody(this.transform, packet)) return 'malformedEsp'
     const sequence = this.replay.inferSequence(sequenceLow)
     if (!this.replay.mayAccept(sequence)) return 'replay'
@@ -72,6 +74,7 @@ export class InboundSa {
     const opened = unwrap(padded)
     if (typeof opened === 'string') return opened
     if (!inboundMatch(this.selectors, opened.view)) return 'selectorMismatch'
+    if (!mergeEcn(opened.inner, opened.view.trafficClass, outerClass)) return 'ceOverNotEct'
     this.counters.packets += 1n
     this.counters.bytes += BigInt(opened.inner.length)
     return opened

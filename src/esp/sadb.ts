@@ -4,7 +4,7 @@
  * addon hashes. It seals nothing: twin.ts does.
  */
 import type { Instant, Rng } from '../env.ts'
-import type { EspSuite } from '../sa/child-sa.ts'
+import type { EspSuite, Wrapping } from '../sa/child-sa.ts'
 import { DROP_REASONS, type DropReason } from '../sa/drop.ts'
 import { MIN_CHILD_SPI } from '../wire/esp.ts'
 import type { IpPacket } from '../wire/ip.ts'
@@ -43,6 +43,7 @@ export interface OutboundSaSpec extends SaKeys {
   readonly path: SaPath
   /** First sequence number to send is this plus one. */
   readonly sequence?: bigint
+  readonly wrapping?: Wrapping
 }
 
 export interface Policy extends SelectorPair {
@@ -73,6 +74,7 @@ export interface InboundEntry {
 export interface OutboundEntry {
   readonly handle: number
   readonly sa: OutboundSa
+  readonly wrapping: Wrapping
   path: SaPath
   lastMs: Instant
   softLimitTold: boolean
@@ -113,7 +115,8 @@ export class Sadb {
     if (this.#outbound.has(spec.handle)) throw new RangeError(`outbound handle ${spec.handle} is taken`)
     const transform = espTransform(spec, { encr: spec.encrKey, integ: spec.integKey })
     const sa = new OutboundSa(spec.spi, transform, spec.esn, this.#rng, spec.sequence)
-    this.#outbound.set(spec.handle, { handle: spec.handle, sa, path: spec.path, lastMs: 0, softLimitTold: false })
+    const { handle, path, wrapping = {} } = spec
+    this.#outbound.set(handle, { handle, sa, path, wrapping, lastMs: 0, softLimitTold: false })
   }
 
   /** Policies that name it drop as `noSa` from now on. */

@@ -17,12 +17,15 @@ import { formatSelector } from '../sa/traffic-selector.ts'
 import { demultiplex, readEspHeader } from '../wire/esp.ts'
 import { parseIpPacket } from '../wire/ip.ts'
 import type { SelectorPair } from './inbound.ts'
-import { NEXT_HEADER } from './padding.ts'
+import { NEXT_HEADER, tfcLength } from './padding.ts'
 import { type InboundEntry, type OutboundEntry, Sadb, type SaPath } from './sadb.ts'
+import { outerClass } from './traffic-class.ts'
 
 /** A UDP datagram on its path; the same shape as the IKE core's. */
 export interface EspDatagram extends Path {
   readonly data: Uint8Array
+  /** DSCP and ECN of the outer header; absent: 0. */
+  readonly trafficClass?: number
 }
 
 export type OutboundVerdict =
@@ -65,6 +68,8 @@ interface Child {
 
 export class EspTwin {
   readonly sadb: Sadb
+  /** MTU of the device that the packets come from: TFC padding fills up to it at most. */
+  innerMtu = 1438
   readonly #events: EspEvent[] = []
   readonly #acquiredAt = new Map<number, Instant>()
   /** The last one of a policy carries its traffic. */
@@ -85,7 +90,8 @@ export class EspTwin {
     const selectors = { local: sa.localSelectors, remote: sa.remoteSelectors }
     const inboundKeys = saKeys(sa.suite, sa.inboundKeys)
     this.sadb.addInbound({ ...inboundKeys, ...selectors, spi: sa.inboundSpi, replayWindow: sa.replayWindow, path })
-    this.sadb.addOutbound({ ...saKeys(sa.suite, sa.outboundKeys), handle: sa.id, spi: sa.outboundSpi, path })
+    const { wrapping = {} } = sa
+    this.sadb.addOutbound({ ...saKeys(sa.suite, sa.outboundKeys), handle: sa.id, spi: sa.outboundSpi, path, wrapping })
     const name = policyName(sa)
     const predecessor = this.#children.find((child) => child.policyName === name)
     const child = {
@@ -139,11 +145,14 @@ export class EspTwin {
       held.push(packet, now)
       return { kind: 'hold' }
     }
-    const data = entry.sa.seal(packet.subarray(0, view.totalLength), NEXT_HEADER_OF[view.version])
+    const { wrapping } = entry
+    const tfc = tfcLength(view.totalLength, wrapping.tfc, this.innerMtu)
+    const data = entry.sa.seal(packet.subarray(0, view.totalLength), NEXT_HEADER_OF[view.version], tfc)
     if (data === undefined) return this.#drop('seqExhausted')
     entry.lastMs = now
     this.#tellSoftLimit(entry)
-    return { kind: 'transmit', datagram: { data, ...datagramPath(entry.path) } }
+    const trafficClass = outerClass(view.trafficClass, wrapping)
+    return { kind: 'transmit', datagram: { data, trafficClass, ...datagramPath(entry.path) } }
   }
 
   /**
@@ -168,10 +177,11 @@ export class EspTwin {
     if (header === undefined) return this.#drop('malformedEsp')
     const entry = this.sadb.inboundBySpi(header.spi)
     if (entry === undefined) return this.#drop('unknownSpi')
-    const opened = entry.sa.open(data, header.sequenceLow, (newest) => {
+    const onAuthentic = (newest: boolean) => {
       entry.lastMs = now
       if (newest) this.#followEndpoint(entry, datagram.remote, now)
-    })
+    }
+    const opened = entry.sa.open(data, header.sequenceLow, onAuthentic, datagram.trafficClass)
     return typeof opened === 'string' ? this.#drop(opened) : { kind: 'deliver', inner: opened.inner.slice() }
   }
 

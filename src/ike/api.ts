@@ -5,7 +5,7 @@
 import type { CryptoJob, CryptoJobResult } from '../crypto/jobs.ts'
 import type { PrivateKey, PublicKey } from '../crypto/types.ts'
 import type { Instant } from '../env.ts'
-import type { ChildSa, Path } from '../sa/child-sa.ts'
+import type { ChildSa, Path, Wrapping } from '../sa/child-sa.ts'
 import type { SuiteProposal } from '../sa/proposal.ts'
 import type { TrafficSelector } from '../sa/traffic-selector.ts'
 
@@ -34,6 +34,7 @@ export interface TunnelConfig {
   readonly remoteSelectors: readonly TrafficSelector[]
   readonly espProposals: readonly SuiteProposal[]
   readonly replayWindow: number
+  readonly wrapping?: Wrapping
   /** `up` (default): kept up for a peer that we were told to reach. Others are made when asked for. */
   readonly start?: 'up' | 'on-traffic' | 'wait'
   /** Soft limits: the Child SA is rekeyed there. Absent or 0: none. The datapath has its own for sequence numbers. */

@@ -84,6 +84,12 @@ export interface NativeOutboundSa extends NativeSaKeys {
   readonly path: NativePath
   /** First sequence number to send is this plus one; 0 for a new SA. */
   readonly sequence?: bigint
+  /** DSCP of the outer header, 0–63; absent: that of the inner packet. */
+  readonly dscp?: number
+  /** Outer ECN is Not-ECT; absent: that of the inner packet. */
+  readonly hideEcn?: boolean
+  /** Shorter inner packets are filled up with TFC padding to so many octets, at most to `setInnerMtu`; absent or 0: none. */
+  readonly tfc?: number
 }
 
 /** One line of the SPD. Later calls with the same `id` replace it in one step (make before break). */
@@ -182,6 +188,8 @@ export interface NativeAddon {
   setPolicy(policy: NativePolicy): void
   removePolicy(id: number): boolean
   setOutboundPath(handle: number, path: NativePath): void
+  /** MTU of the TUN device, octets: no TFC padding makes a packet larger. */
+  setInnerMtu(mtu: number): void
   inboundCounters(spi: number): SaCounters | undefined
   outboundCounters(handle: number): SaCounters | undefined
   /** Process-wide drops in the order of `dropReasons`. */
@@ -193,6 +201,8 @@ export interface NativeAddon {
   espOpen(keys: NativeSaKeys, sequence: bigint, packet: Uint8Array): { inner: Uint8Array; nextHeader: number } | string
   /** One replay window: feeds each sequence number as an authenticated packet; 1 accepted, 0 dropped. */
   replayRun(window: number, esn: boolean, wireSequences: readonly number[]): Uint8Array
+  /** What comes out of the tunnel when the outer header had this traffic class (RFC 6040 §4.2), or a drop reason. */
+  mergeEcn(packet: Uint8Array, outer: number): Uint8Array | string
   /** Seals `count` packets of `size` octets in one call. @returns nanoseconds per packet */
   benchSeal(keys: NativeSaKeys, size: number, count: number): number
   benchOpen(keys: NativeSaKeys, size: number, count: number): number

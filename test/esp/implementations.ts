@@ -3,14 +3,17 @@ import { TsvpnError } from '../../src/errors.ts'
 import { hasWholeBody } from '../../src/esp/inbound.ts'
 import { NEXT_HEADER, pad, unpad } from '../../src/esp/padding.ts'
 import { ReplayWindow } from '../../src/esp/replay-window.ts'
+import { mergeEcn } from '../../src/esp/traffic-class.ts'
 import { type EspTransform, espTransform } from '../../src/esp/transform.ts'
 import { loadNative, type NativeAddon, type NativeSaKeys } from '../../src/io/native.ts'
+import { parseIpPacket } from '../../src/wire/ip.ts'
 
 export interface EspImplementation {
   readonly name: string
   seal: NativeAddon['espSeal']
   open: NativeAddon['espOpen']
   replayRun: NativeAddon['replayRun']
+  mergeEcn: NativeAddon['mergeEcn']
 }
 
 const NEXT_HEADER_OF: ReadonlyMap<number, number> = new Map([
@@ -44,6 +47,12 @@ export const twin: EspImplementation = {
       return window.mayAccept(sequence) && window.accept(sequence) ? 1 : 0
     })
   },
+  mergeEcn(packet, outer) {
+    const view = parseIpPacket(packet)
+    if (view === undefined) throw new RangeError('packet: expected an IPv4 or IPv6 packet')
+    const copy = packet.slice()
+    return mergeEcn(copy, view.trafficClass, outer) ? copy : 'ceOverNotEct'
+  },
 }
 
 export type Loaded =
@@ -59,6 +68,7 @@ export function loadNativeForTest(): Loaded {
       seal: addon.espSeal.bind(addon),
       open: addon.espOpen.bind(addon),
       replayRun: addon.replayRun.bind(addon),
+      mergeEcn: addon.mergeEcn.bind(addon),
     }
     return { state: 'loaded', addon, native }
   } catch (error) {

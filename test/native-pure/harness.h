@@ -120,7 +120,9 @@ void runSadb(Random random, double seconds);
 void runSend(Random random, double seconds);
 void runEsp(Random random, double seconds);
 void runDatapath(Random random, double seconds);
-/** False where libcrypto's headers are missing: then runEsp and runDatapath do nothing. */
+void runTrafficClass(Random random, double seconds);
+void runParallel(Random random, double seconds);
+/** False where libcrypto's headers are missing: then the parts that need a cipher do nothing. */
 extern const bool kEspBuilt;
 
 }  // namespace pure

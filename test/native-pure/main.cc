@@ -86,7 +86,7 @@ int main(int argc, char** argv) {
   const Part parts[] = {
       {"replay", pure::runReplay}, {"ip", pure::runIp},     {"segment", pure::runSegment}, {"coalesce", pure::runCoalesce},
       {"policy", pure::runPolicy}, {"sadb", pure::runSadb}, {"send", pure::runSend}, {"esp", pure::runEsp},
-      {"datapath", pure::runDatapath},
+      {"datapath", pure::runDatapath}, {"traffic_class", pure::runTrafficClass}, {"parallel", pure::runParallel},
   };
   pure::g_seed = std::strtoull(argv[1], nullptr, 10);
   const double seconds = std::strtod(argv[2], nullptr);
@@ -96,7 +96,9 @@ int main(int argc, char** argv) {
     for (int i = 3; i < argc; ++i) wanted = wanted || std::strcmp(argv[i], part.name) == 0;
     if (!wanted) continue;
     part.run(pure::Random(pure::g_seed ^ std::strlen(part.name) << 56), seconds);
-    std::printf("%s %s\n", (part.run == pure::runEsp || part.run == pure::runDatapath) && !pure::kEspBuilt ? "skipped" : "ok", part.name);
+    bool needsEsp = false;
+    for (const auto run : {pure::runEsp, pure::runDatapath, pure::runTrafficClass, pure::runParallel}) needsEsp = needsEsp || part.run == run;
+    std::printf("%s %s\n", needsEsp && !pure::kEspBuilt ? "skipped" : "ok", part.name);
     std::fflush(stdout);
     ++ran;
   }

@@ -4,7 +4,7 @@ import { childKeys } from '../../crypto/keymat.ts'
 import { encr, integ } from '../../crypto/registry.ts'
 import type { EncrAlgorithm, IntegAlgorithm } from '../../crypto/types.ts'
 import type { Instant } from '../../env.ts'
-import type { ChildSa, EspSuite } from '../../sa/child-sa.ts'
+import type { ChildSa, EspSuite, Wrapping } from '../../sa/child-sa.ts'
 import { type SelectedProposal, selectProposal, transformOf, withoutKeyExchange } from '../../sa/negotiate.ts'
 import { formatSuite, type SuiteProposal } from '../../sa/proposal.ts'
 import { fromWire, intersect, narrow, type TrafficSelector, toWire } from '../../sa/traffic-selector.ts'
@@ -17,7 +17,7 @@ import type { Role } from '../gate.ts'
 import type { IkeSa, LiveChild } from '../ike-sa.ts'
 import { lifetimeFrom } from '../lifetime.ts'
 import { espPathOf } from '../paths.ts'
-import { find } from '../payloads.ts'
+import { find, notification } from '../payloads.ts'
 import type { Portion } from '../portions.ts'
 import type { Protection } from '../protect.ts'
 
@@ -31,6 +31,8 @@ export interface AgreedChild {
   readonly tunnel: Portion
   readonly selected: SelectedProposal
   readonly selectors: Selectors
+  /** The peer takes no TFC padding on it (RFC 7296 §1.3.1). */
+  readonly refusesTfc: boolean
 }
 
 /** What a responder says to the child part of a request. */
@@ -89,11 +91,20 @@ export function answerChild(
   for (const { tunnel, selectors } of overlapping) {
     const selected = selectProposal(offered, suitesOf(tunnel), PROTOCOL.ESP, preferKe)
     if (selected === undefined || spiNumber(selected.spi) < 256) continue
-    return { kind: 'agreed', child: { tunnel, selected, selectors } }
+    return { kind: 'agreed', child: { tunnel, selected, selectors, refusesTfc: refusesTfc(payloads) } }
   }
   const ours = overlapping.flatMap(({ tunnel }) => suitesOf(tunnel))
   const failure = failures.noCommonProposal(`peer ${peer.name}`, 'ESP', offered, ours)
   return { kind: 'refused', notifyType: NOTIFY.NO_PROPOSAL_CHOSEN, failure }
+}
+
+/** V2-086. @param payloads of the peer's message in the exchange that makes the Child SA */
+export function refusesTfc(payloads: readonly Payload[]): boolean {
+  return notification(payloads, NOTIFY.ESP_TFC_PADDING_NOT_SUPPORTED) !== undefined
+}
+
+function withoutTfc({ tfc: _, ...wrapping }: Wrapping = {}): Wrapping {
+  return wrapping
 }
 
 /** What makes the keys of a Child SA besides SK_d: nonces of its exchange, and SK(0) to SK(n) when it had key exchanges. */
@@ -110,7 +121,7 @@ export function installChild(
   peer: PeerConfig,
   protection: Protection,
   secrets: ChildSecrets,
-  { tunnel, selected, selectors }: AgreedChild,
+  { tunnel, selected, selectors, refusesTfc }: AgreedChild,
   spis: { readonly exchangeRole: Role; readonly inboundSpi: number; readonly outboundSpi: number },
   now: Instant,
   carries: 'now' | 'later' = 'now',
@@ -141,6 +152,7 @@ export function installChild(
     remoteSelectors: selectors.remote,
     path: espPathOf(sa),
     replayWindow: tunnel.replayWindow,
+    wrapping: refusesTfc ? withoutTfc(tunnel.wrapping) : { ...tunnel.wrapping },
   }
   core.options.keyLog?.esp(child)
   const words = formatSuite(selected.transforms)
