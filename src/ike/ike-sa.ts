@@ -81,6 +81,8 @@ export interface LiveChild {
   isOutdated?: boolean
   /** Id of the Child SA that takes over; set once it exists. */
   replacedBy?: number
+  /** Its time is over: it carries nothing any more, though its Delete is not through. */
+  isRemoved?: boolean
 }
 
 /** A deleted predecessor that still receives: packets of before the switch may be on their way (V2-033). */

@@ -181,7 +181,10 @@ export function isSameWay(a: Way, b: Way): boolean {
     a.tunnel === b.tunnel && isMet(a.localSelectors, b.localSelectors) && isMet(a.remoteSelectors, b.remoteSelectors)
   )
 }
+/** Out of the datapath; once. */
 export function removeChild(core: Core, peer: PeerConfig, child: LiveChild): void {
+  if (child.isRemoved === true) return
+  child.isRemoved = true
   const { id, tunnel, inboundSpi } = child.sa
   core.emit({ kind: 'remove-child-sa', id, peer: peer.name, tunnel, inboundSpi })
 }
