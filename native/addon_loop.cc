@@ -155,6 +155,11 @@ napi_value makeEvent(napi_env env, const ShardEvent& event) {
       text("type", "soft-limit");
       number("handle", value);
       break;
+    case ShardEvent::Type::selectorMismatch:
+      text("type", "selector-mismatch");
+      number("spi", value);
+      setProperty(env, object, "packet", makeBytes(env, event.sample, event.sampleLength));
+      break;
     case ShardEvent::Type::failedTun:
     case ShardEvent::Type::failedUdp:
       text("type", "failed");

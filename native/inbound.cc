@@ -23,7 +23,8 @@
 namespace tsvpn {
 namespace {
 
-constexpr int64_t kMovedIntervalMs = 1000;
+// Implementation: events of one kind per SA come at most this often.
+constexpr int64_t kEventIntervalMs = 1000;
 constexpr uint8_t kKeepalive = 0xff;
 
 constexpr size_t kControl = CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(int));
@@ -127,6 +128,7 @@ void Inbound::run(SaInbound& sa, uint8_t* data, size_t length, size_t segmentSiz
     const Drop reason = open(sa, data + at, size, outer.trafficClass, &inner, &newest);
     if (reason != Drop::none) {
       countDrop(reason);
+      if (reason == Drop::selectorMismatch) reportMismatch(sa, inner, nowMs);
       continue;
     }
     ++packets;
@@ -164,10 +166,19 @@ Drop Inbound::open(SaInbound& sa, uint8_t* packet, size_t length, uint8_t outerC
   return Drop::none;
 }
 
+void Inbound::reportMismatch(SaInbound& sa, const InnerPacket& packet, uint64_t nowMs) {
+  const int64_t now = static_cast<int64_t>(nowMs);
+  if (now - sa.mismatchMs < kEventIntervalMs) return;
+  ShardEvent event{ShardEvent::Type::selectorMismatch, sa.spi, {}};
+  event.sampleLength = static_cast<uint8_t>(packet.length < ShardEvent::kSample ? packet.length : ShardEvent::kSample);
+  memcpy(event.sample, packet.data, event.sampleLength);
+  if (events_.push(event)) sa.mismatchMs = now;
+}
+
 void Inbound::checkSource(SaInbound& sa, const SocketAddress& from, uint64_t nowMs) {
   if (sameRemote(sa.source, from)) return;
   const int64_t now = static_cast<int64_t>(nowMs);
-  if (now - sa.movedMs < kMovedIntervalMs) return;
+  if (now - sa.movedMs < kEventIntervalMs) return;
   if (!events_.push({ShardEvent::Type::endpointMoved, sa.spi, from})) return;
   sa.movedMs = now;
   sa.source = from;

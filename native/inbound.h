@@ -36,6 +36,7 @@ class Inbound {
   void datagram(uint8_t* data, size_t length, size_t segmentSize, const Outer& outer, uint64_t nowMs);
   void run(SaInbound& sa, uint8_t* data, size_t length, size_t segmentSize, const Outer& outer, uint64_t nowMs);
   Drop open(SaInbound& sa, uint8_t* packet, size_t length, uint8_t outerClass, InnerPacket* inner, bool* newest);
+  void reportMismatch(SaInbound& sa, const InnerPacket& packet, uint64_t nowMs);
   void checkSource(SaInbound& sa, const SocketAddress& from, uint64_t nowMs);
   static void writeTun(void* self, const iovec* parts, int count, uint32_t packets);
 

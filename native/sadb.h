@@ -44,6 +44,7 @@ struct SaInbound {
   ReplayWindow window;    // under lock
   SocketAddress source{}; // under lock: last source that was reported or configured
   int64_t movedMs = -1000000;  // under lock
+  int64_t mismatchMs = -1000000;  // under lock: when the last packet outside of the selectors was reported
 };
 
 struct SaOutbound {

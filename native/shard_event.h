@@ -1,5 +1,6 @@
 // What a shard tells JavaScript. Collected during a batch, delivered after it, when no lock is held. Plain data.
 #pragma once
+#include <cstddef>
 #include <cstdint>
 
 #include "path.h"
@@ -7,11 +8,16 @@
 namespace tsvpn {
 
 struct ShardEvent {
-  enum class Type : uint8_t { endpointMoved, acquire, softLimit, failedTun, failedUdp };
+  enum class Type : uint8_t { endpointMoved, acquire, softLimit, failedTun, failedUdp, selectorMismatch };
+  /** IPv6 and a transport header. */
+  static constexpr size_t kSample = 64;
   Type type;
   /** SPI, policy id, handle, or errno. */
   int64_t value;
   SocketAddress source;
+  /** Beginning of the packet that selectorMismatch is about. */
+  uint8_t sample[kSample] = {};
+  uint8_t sampleLength = 0;
 };
 
 class EventQueue {

@@ -41,6 +41,17 @@ export interface SelectorPair {
   readonly remote: readonly TrafficSelector[]
 }
 
+/** What the owner of an SA is told of a packet on its way. */
+export interface InboundObserver {
+  /**
+   * Once when the packet was authenticated as new: whether its sequence number is the highest so far. Also for packets that a
+   * later stage drops.
+   */
+  onAuthentic?(newest: boolean): void
+  /** It is dropped as `selectorMismatch`. */
+  onMismatch?(inner: Uint8Array): void
+}
+
 export class InboundSa {
   readonly spi: number
   readonly transform: EspTransform
@@ -58,11 +69,9 @@ export class InboundSa {
   /**
    * @param packet a whole ESP packet with this SA's SPI
    * @param sequenceLow the number in its header
-   * @param onAuthentic called once when the packet was authenticated as new: its sequence number, and whether it is the
-   *   newest so far. Also for packets that a later stage drops.
    * @param outerClass DSCP and ECN of the datagram
    */
-  open(packet: Uint8Array, sequenceLow: number, onAuthentic?: (newest: boolean) => void, outerClass = 0): Opened {
+  open(packet: Uint8Array, sequenceLow: number, observer: InboundObserver = {}, outerClass = 0): Opened {
     if (!hasWholeBody(this.transform, packet)) return 'malformedEsp'
     const sequence = this.replay.inferSequence(sequenceLow)
     if (!this.replay.mayAccept(sequence)) return 'replay'
@@ -70,10 +79,13 @@ export class InboundSa {
     if (padded === undefined) return 'badIcv'
     const newest = sequence > this.replay.top
     if (!this.replay.accept(sequence)) return 'replay'
-    onAuthentic?.(newest)
+    observer.onAuthentic?.(newest)
     const opened = unwrap(padded)
     if (typeof opened === 'string') return opened
-    if (!inboundMatch(this.selectors, opened.view)) return 'selectorMismatch'
+    if (!inboundMatch(this.selectors, opened.view)) {
+      observer.onMismatch?.(opened.inner)
+      return 'selectorMismatch'
+    }
     if (!mergeEcn(opened.inner, opened.view.trafficClass, outerClass)) return 'ceOverNotEct'
     this.counters.packets += 1n
     this.counters.bytes += BigInt(opened.inner.length)

@@ -67,8 +67,9 @@ export interface InboundEntry {
   /** Its remote end is the last source that was configured or reported. */
   path: SaPath
   lastMs: Instant
-  /** When `endpoint-moved` was raised last. */
+  /** When `endpoint-moved` and `selector-mismatch` were raised last. */
   movedAt: Instant | undefined
+  mismatchAt: Instant | undefined
 }
 
 export interface OutboundEntry {
@@ -101,7 +102,7 @@ export class Sadb {
     const transform = espTransform(spec, { encr: spec.encrKey, integ: spec.integKey })
     const replay = new ReplayWindow(spec.replayWindow, spec.esn)
     const sa = new InboundSa(spec.spi, transform, replay, { local: spec.local, remote: spec.remote })
-    this.#inbound.set(spec.spi, { sa, path: spec.path, lastMs: 0, movedAt: undefined })
+    this.#inbound.set(spec.spi, { sa, path: spec.path, lastMs: 0, movedAt: undefined, mismatchAt: undefined })
   }
 
   removeInbound(spi: number): boolean {

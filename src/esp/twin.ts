@@ -50,12 +50,16 @@ export type EspEvent =
       readonly port: number
     }
   | { readonly type: 'acquire'; readonly policy: number }
+  /** An authentic packet outside of its SA's selectors was dropped; `packet` is its beginning. */
+  | { readonly type: 'selector-mismatch'; readonly spi: number; readonly packet: Uint8Array }
   | { readonly type: 'soft-limit'; readonly handle: number }
 
 /** UDP encapsulation (RFC 3948). */
 const NAT_TRAVERSAL_PORT = 4500
-/** Implementation constant, the addon's too: `acquire` per policy and `endpoint-moved` per SA come at most this often. */
+/** Implementation constant, the addon's too: `acquire` per policy, the others per SA come at most this often. */
 const EVENT_INTERVAL_MS = 1000
+/** Implementation constant, the addon's too: octets of a packet in `selector-mismatch`; IPv6 and a transport header. */
+const SAMPLE_LENGTH = 64
 const NEXT_HEADER_OF = { 4: NEXT_HEADER.IPV4, 6: NEXT_HEADER.IPV6 } as const
 
 interface Child {
@@ -177,11 +181,14 @@ export class EspTwin {
     if (header === undefined) return this.#drop('malformedEsp')
     const entry = this.sadb.inboundBySpi(header.spi)
     if (entry === undefined) return this.#drop('unknownSpi')
-    const onAuthentic = (newest: boolean) => {
-      entry.lastMs = now
-      if (newest) this.#followEndpoint(entry, datagram.remote, now)
+    const observer = {
+      onAuthentic: (newest: boolean) => {
+        entry.lastMs = now
+        if (newest) this.#followEndpoint(entry, datagram.remote, now)
+      },
+      onMismatch: (inner: Uint8Array) => this.#tellMismatch(entry, inner, now),
     }
-    const opened = entry.sa.open(data, header.sequenceLow, onAuthentic, datagram.trafficClass)
+    const opened = entry.sa.open(data, header.sequenceLow, observer, datagram.trafficClass)
     return typeof opened === 'string' ? this.#drop(opened) : { kind: 'deliver', inner: opened.inner.slice() }
   }
 
@@ -198,6 +205,12 @@ export class EspTwin {
     if (last !== undefined && now - last < EVENT_INTERVAL_MS) return
     this.#acquiredAt.set(policy, now)
     this.#events.push({ type: 'acquire', policy })
+  }
+
+  #tellMismatch(entry: InboundEntry, inner: Uint8Array, now: Instant): void {
+    if (entry.mismatchAt !== undefined && now - entry.mismatchAt < EVENT_INTERVAL_MS) return
+    entry.mismatchAt = now
+    this.#events.push({ type: 'selector-mismatch', spi: entry.sa.spi, packet: inner.slice(0, SAMPLE_LENGTH) })
   }
 
   #tellSoftLimit(entry: OutboundEntry): void {

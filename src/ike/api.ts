@@ -305,6 +305,8 @@ export interface IkeEndpointApi {
   handleSoftLimit(childId: number, now: Instant): void
   /** An authenticated ESP packet came from a new source (shard event). */
   handleEndpointMoved(inboundSpi: number, remote: Path['remote'], now: Instant): void
+  /** An authentic packet lay outside of its SA's selectors and was dropped. @param packet its beginning */
+  handleSelectorMismatch(inboundSpi: number, packet: Uint8Array, now: Instant): void
   pollTransmit(): Datagram | undefined
   pollEvent(): IkeEvent | undefined
   pollTimeout(): { readonly at: Instant; readonly reason: TimerName } | undefined

@@ -35,6 +35,7 @@ import { bequeathToOthers, isCarried, settle } from './duplicates.ts'
 import { dropAll } from './exchanges/children.ts'
 import { beginDelete } from './exchanges/informational.ts'
 import { handleInitRequest } from './exchanges/init-responder.ts'
+import { reportSelectors } from './exchanges/invalid-selectors.ts'
 import { HalfOpen } from './half-open.ts'
 import type { IkeSa } from './ike-sa.ts'
 import { Jobs } from './jobs.ts'
@@ -190,6 +191,12 @@ export class IkeEndpoint implements IkeEndpointApi {
   handleEndpointMoved(inboundSpi: number, remote: SocketAddress, _now: Instant): void {
     const sa = this.#sas.byInboundSpi(inboundSpi)
     if (sa !== undefined) followPeer(this.#core, sa, remote, 'esp')
+  }
+
+  /** The datapath dropped an authentic packet for its selectors (ARC-03). @param packet its beginning */
+  handleSelectorMismatch(inboundSpi: number, packet: Uint8Array, now: Instant): void {
+    const sa = this.#sas.byInboundSpi(inboundSpi)
+    if (sa !== undefined) reportSelectors(this.#core, sa, inboundSpi, packet, now)
   }
 
   // Outputs.

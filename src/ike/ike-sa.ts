@@ -187,6 +187,8 @@ export class IkeSa {
   /** Time of our last answer, be it sent again because the peer asked again. */
   lastAnswered: Instant = Number.NEGATIVE_INFINITY
   readonly lingering = new Map<number, LingeringChild>()
+  /** When INVALID_SELECTORS was told and heard last. */
+  readonly selectors = { toldAt: Number.NEGATIVE_INFINITY, heardAt: Number.NEGATIVE_INFINITY }
   lifetime: Lifetime = NO_LIMIT
   /** Our part in the IKE_AUTH that it descends from: rekeying may have turned `role`. */
   authenticatedAs: Role

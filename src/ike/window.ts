@@ -24,6 +24,7 @@ export type RequestPurpose =
   | 'update-addresses'
   | 'check-path'
   | 'follow-up'
+  | 'invalid-selectors'
 
 /** A request or response that may have to go again. */
 export interface SentMessage {

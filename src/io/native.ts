@@ -122,6 +122,8 @@ export type ShardEvent =
       readonly port: number
     }
   | { readonly type: 'acquire'; readonly policy: number }
+  /** An authentic packet outside of its SA's selectors was dropped; `packet` is its beginning. At most once a second per SA. */
+  | { readonly type: 'selector-mismatch'; readonly spi: number; readonly packet: Uint8Array }
   /** An outbound SA nears its sequence or AEAD limit. */
   | { readonly type: 'soft-limit'; readonly handle: number }
   /** The shard's TUN or UDP descriptor failed for good (device removed). */

@@ -51,6 +51,7 @@ class Script implements IkeEndpointApi {
   }
   completeJob(): void {}
   handleEndpointMoved(): void {}
+  handleSelectorMismatch(): void {}
   pollTransmit(): Datagram | undefined {
     return this.transmits.shift()
   }

@@ -358,6 +358,33 @@ void fullQueue(Random& random) {
   CHECK(lab.received.count() == 1 && lab.received.at(0).type == ShardEvent::Type::endpointMoved);
 }
 
+/** What comes out of ESP and lies outside of the selectors is dropped, and said once a second, with its beginning. */
+void mismatch(Random& random) {
+  Lab lab(random, random.oneIn(2), 0);
+  tsvpn::sadb().inbound(kSpi)->remote = {{4, 0, 0, 0xffff, {0, 0x0a000001u}, {0, 0x0a000001u}}};
+  PacketShape shape;
+  shape.payload = random.oneIn(2) ? 0 : 500;
+  shape.host = 2;
+  const Bytes outside = makePacket(shape, random);
+  const uint64_t before = drops(Drop::selectorMismatch);
+  for (int i = 0; i < 5; ++i) lab.near.give({}, outside);
+  lab.run();
+  CHECK(lab.out().empty() && drops(Drop::selectorMismatch) - before == 5 && lab.received.count() == 1);
+  const ShardEvent& event = lab.received.at(0);
+  CHECK(event.type == ShardEvent::Type::selectorMismatch && event.value == kSpi);
+  CHECK(event.sampleLength == (outside.size() < 64 ? outside.size() : 64));
+  CHECK(memcmp(event.sample, outside.data(), event.sampleLength) == 0);
+  lab.received.clear();
+  lab.now += 999;
+  lab.near.give({}, outside);
+  lab.run();
+  CHECK(lab.received.count() == 0);
+  lab.now += 1;
+  lab.near.give({}, outside);
+  lab.run();
+  CHECK(lab.received.count() == 1);
+}
+
 /** A UDP packet of `payload` octets to 10.`net`.0.1; its size tells it apart. */
 Bytes numbered(Random& random, uint32_t payload, uint32_t net = 2) {
   PacketShape shape;
@@ -461,6 +488,7 @@ void runDatapath(Random random, double seconds) {
     lies(random);
     strangers(random);
     refusedSend(random);
+    mismatch(random);
     waits(random);
   }
 }
