@@ -1,6 +1,6 @@
 // UDP to TUN, in the order in which a packet meets it:
 //   batch      one recvmmsg; each message may be many datagrams of one size (UDP_GRO)
-//   datagram   classify: keepalive, short, SPI lookup; packets of one SPI are one run
+//   datagram   classify: keepalive, short, IKE among ESP, SPI lookup; packets of one SPI are one run
 //   run        the SA's lock once; per packet `open`, then the coalescer
 //   open       length, replay (first check), ICV, replay (second check), padding, next header, selectors, ECN
 //   writeTun   one writev per coalesced group                                       ordered per flow and shard
@@ -27,18 +27,20 @@ namespace {
 constexpr int64_t kEventIntervalMs = 1000;
 constexpr uint8_t kKeepalive = 0xff;
 
-constexpr size_t kControl = CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(int));
+constexpr size_t kControl = 2 * CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(in6_pktinfo));
 
 /** What the kernel says of a message beside its octets. */
 struct Received {
   /** Of the datagrams that UDP_GRO joined; the kernel joins none of different traffic class. */
   size_t segmentSize;
   uint8_t trafficClass;
+  SocketAddress local;
 };
 
 /** @param whole octets of the message */
 Received readControl(msghdr& header, size_t whole) {
-  Received r{whole, 0};
+  Received r{whole, 0, {}};
+  r.local.base.sa_family = AF_UNSPEC;
   for (cmsghdr* c = CMSG_FIRSTHDR(&header); c != nullptr; c = CMSG_NXTHDR(&header, c)) {
     int value = 0;
     if (c->cmsg_level == SOL_UDP && c->cmsg_type == UDP_GRO) {
@@ -50,6 +52,8 @@ Received readControl(msghdr& header, size_t whole) {
     } else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_TCLASS) {
       memcpy(&value, CMSG_DATA(c), sizeof value);
       r.trafficClass = static_cast<uint8_t>(value);
+    } else {
+      readLocalAddress(c, &r.local);
     }
   }
   return r;
@@ -82,7 +86,7 @@ bool Inbound::batch(const UdpSocket& socket, uint64_t nowMs) {
     for (int i = 0; i < n; ++i) {
       const size_t length = headers[i].msg_len;
       const Received r = readControl(headers[i].msg_hdr, length);
-      datagram(buffers_.get() + i * kBuffer, length, r.segmentSize, {from[i], r.trafficClass}, nowMs);
+      datagram(buffers_.get() + i * kBuffer, length, r.segmentSize, {from[i], r.local, r.trafficClass}, nowMs);
     }
   }
   coalescer_.flush();
@@ -107,13 +111,23 @@ void Inbound::datagram(uint8_t* data, size_t length, size_t segmentSize, const O
     }
     const size_t packets = (end + segmentSize - 1) / segmentSize;
     SaInbound* sa = sadb().inbound(load32(data));
-    if (sa == nullptr) {
-      countDrop(load32(data) == 0 ? Drop::malformedEsp : Drop::unknownSpi, packets);
+    if (load32(data) == 0) {
+      handOver(data, end, segmentSize, outer);
+    } else if (sa == nullptr) {
+      countDrop(Drop::unknownSpi, packets);
     } else {
       run(*sa, data, end, segmentSize, outer, nowMs);
     }
     data += end;
     length -= end;
+  }
+}
+
+void Inbound::handOver(const uint8_t* data, size_t length, size_t segmentSize, const Outer& outer) {
+  for (size_t at = 0; at < length; at += segmentSize) {
+    const size_t size = length - at < segmentSize ? length - at : segmentSize;
+    if (isStrayIke(data + at, size) && events_.pushIke(data + at, size, outer.from, outer.local)) continue;
+    countDrop(Drop::malformedEsp);
   }
 }
 

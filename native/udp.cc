@@ -45,11 +45,11 @@ SysResult openUdp(const UdpOptions& o, int* out) {
     // DF off: an outer packet above the path MTU is fragmented instead of lost, and a stale or forged PMTU cannot make
     // sends fail. UDP_SEGMENT still works while a segment fits.
     set(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DONT);
-    if (!o.esp && !set(fd, IPPROTO_IP, IP_PKTINFO, 1)) return fail(fd, "IP_PKTINFO");
+    if (!set(fd, IPPROTO_IP, IP_PKTINFO, 1)) return fail(fd, "IP_PKTINFO");
   } else {
     if (!set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1)) return fail(fd, "IPV6_V6ONLY");
     set(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_DONT);
-    if (!o.esp && !set(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1)) return fail(fd, "IPV6_RECVPKTINFO");
+    if (!set(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1)) return fail(fd, "IPV6_RECVPKTINFO");
   }
   if (o.esp) {
     // Without UDP_GRO the shard still works, packet by packet; without the traffic class no congestion would be heard of.

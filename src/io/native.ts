@@ -124,6 +124,16 @@ export type ShardEvent =
       readonly port: number
     }
   | { readonly type: 'acquire'; readonly policy: number }
+  /** A message of an IKE SA that the kernel had joined to ESP packets (UDP_GRO) and so brought here, marker included. */
+  | {
+      readonly type: 'ike'
+      readonly data: Uint8Array
+      readonly family: 4 | 6
+      /** '' when the kernel did not say. */
+      readonly localAddress: string
+      readonly remoteAddress: string
+      readonly remotePort: number
+    }
   /** An authentic packet outside of its SA's selectors was dropped; `packet` is its beginning. At most once a second per SA. */
   | { readonly type: 'selector-mismatch'; readonly spi: number; readonly packet: Uint8Array }
   /** An outbound SA nears its sequence or AEAD limit. */
