@@ -19,6 +19,7 @@ import { systemRng } from '../io/rng.ts'
 import type { UdpSockets } from '../io/udp.ts'
 import { Addresses } from './addresses.ts'
 import { Connections } from './connections.ts'
+import { warnOfFailedBackends } from './crypto-backends.ts'
 import { Datapath } from './datapath.ts'
 import { guardExit } from './exit-guard.ts'
 import { Host, requireNetAdmin } from './host.ts'
@@ -145,6 +146,7 @@ export class RunningDaemon implements Daemon {
         mark: numbers.mark,
       },
       cryptoBackend: addon.cryptoBackend,
+      cryptoBackends: addon.cryptoBackends,
       offloads: Object.entries(tun.features).flatMap(([name, isOn]) => (isOn ? [name] : [])),
       listen: sockets.sockets,
       peers: peerStatuses({ peers: this.#peers, datapath, snapshot, now: now(), bootOffset: bootOffset() }),
@@ -242,6 +244,7 @@ export class RunningDaemon implements Daemon {
     const reporter = this.#reporter
     const beganInterface = now()
     const addon = await this.#platform.loadAddon()
+    warnOfFailedBackends(addon, reporter)
     const host = Host.open(this.#config, this.#runDir, addon)
     Object.assign(this.#parts, { addon, host })
     if (host.undone > 0) reporter.logger.log('info', 'undid what a killed daemon left', { entries: host.undone })

@@ -27,6 +27,7 @@ const status = (configFile: string | null = null): DaemonStatus => ({
   rssBytes: 0,
   interface: { name: 't0', index: 1, mtu: 1438, addresses: [], routes: [], routingTable: 1, mark: 1 },
   cryptoBackend: '',
+  cryptoBackends: [],
   offloads: [],
   listen: [],
   peers: [],
