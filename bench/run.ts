@@ -7,6 +7,7 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { REPO } from '../test/lab/lib/paths.ts'
 import { missingForLab } from '../test/lab/lib/tools.ts'
+import { loadAddon } from './addon.ts'
 import { describeMachine } from './machine.ts'
 import { type Idle, idle, idlePing, tcp, UDP_SIZE, udpRate, upToFirstPing } from './measure.ts'
 import { type BenchOptions, readOptions } from './options.ts'
@@ -146,7 +147,8 @@ async function main(): Promise<number> {
     process.stdout.write(options)
     return process.argv.includes('--help') ? 0 : 2
   }
-  const machine = describeMachine()
+  const addon = await loadAddon()
+  const machine = { ...describeMachine(), esp: typeof addon === 'string' ? 'no addon' : addon.cryptoBackend }
   const started = new Date()
   let network: Result[] = []
   if (options.network) {
@@ -159,10 +161,10 @@ async function main(): Promise<number> {
     }
     network = await measureNetwork(options)
   }
-  const seal = options.crypto ? await sealRows() : { rows: [], missing: [] }
+  const seal = options.crypto ? sealRows(addon) : { rows: [], missing: [] }
 
   const lines = [
-    `${machine.cpu}, ${machine.cores} cores, Linux ${machine.kernel}, Node ${machine.node} (OpenSSL ${machine.openssl}), ${machine.commit}`,
+    `${machine.cpu}, ${machine.cores} cores, Linux ${machine.kernel}, Node ${machine.node}, ESP: ${machine.esp}, ${machine.commit}`,
   ]
   if (network.length > 0) lines.push('', networkTable(network), ...ratios(network))
   const firstPing = network.find((r) => r.upToFirstPingMs)?.upToFirstPingMs

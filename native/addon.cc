@@ -38,7 +38,7 @@ napi_value cryptoBackends(napi_env env) {
 NAPI_MODULE_INIT() {
   using namespace tsvpn;
   if (!backends().error.empty()) {
-    napi_throw_error(env, nullptr, backends().error.c_str());
+    napi_throw_error(env, "TSVPN_CRYPTO", backends().error.c_str());
     return nullptr;
   }
   setProperty(env, exports, "dropReasons", dropReasons(env));

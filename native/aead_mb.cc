@@ -7,8 +7,8 @@
 #include <intel-ipsec-mb.h>
 #endif
 
-// Later major versions lay their structures out in another way.
-#if defined(IMB_VERSION_NUM) && IMB_VERSION_NUM >> 16 == 1
+// Version 1.3 and what follows below 2: others lay their structures out in another way.
+#if defined(IMB_VERSION_NUM) && IMB_VERSION_NUM >= 0x10300 && IMB_VERSION_NUM < 0x20000
 #include <dlfcn.h>
 #include <openssl/crypto.h>
 
@@ -200,7 +200,7 @@ std::unique_ptr<EspCipher> makeMbCipher(const EspSuite& suite, const SaKeys& key
 namespace tsvpn {
 
 std::string loadMb(std::string*) {
-  return "the addon was built without its header (version 1)";
+  return "the addon was built without its header (1.3 or later, below 2)";
 }
 
 std::unique_ptr<EspCipher> makeMbCipher(const EspSuite&, const SaKeys&, Direction) { return nullptr; }

@@ -238,8 +238,8 @@ let loaded: NativeAddon | undefined
 
 /**
  * Loads the addon into the calling thread, a build of this checkout before a prebuilt one.
- * @throws TsvpnError TSVPN_NO_ADDON when neither file exists; a file that exists and does not load throws what the
- *   dynamic loader said, or that its ciphers compute wrong, or that TSVPN_AEAD is not what it can have
+ * @throws TsvpnError TSVPN_NO_ADDON when neither file exists, TSVPN_CRYPTO when its ciphers compute wrong or TSVPN_AEAD asks
+ *   for what there is not; a file that exists and does not load throws what the dynamic loader said
  */
 export function loadNative(): NativeAddon {
   if (loaded !== undefined) return loaded
@@ -250,7 +250,9 @@ export function loadNative(): NativeAddon {
       loaded = require(place) as NativeAddon
       return loaded
     } catch (cause) {
-      if ((cause as NodeJS.ErrnoException).code !== 'MODULE_NOT_FOUND') throw cause
+      const { code, message } = cause as NodeJS.ErrnoException
+      if (code === 'TSVPN_CRYPTO') throw new TsvpnError('TSVPN_CRYPTO', message)
+      if (code !== 'MODULE_NOT_FOUND') throw cause
     }
   }
   throw new TsvpnError(
