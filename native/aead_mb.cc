@@ -1,5 +1,6 @@
-// intel-ipsec-mb backend, on the library's direct calls: one packet, one call, no manager and no queue. Its job and burst
-// interfaces take AES-GCM packets one by one as well, and cost 5 to 10 ns more for each.
+// intel-ipsec-mb backend. AES-GCM goes by the library's direct calls: its job and burst interfaces take such packets one by
+// one as well, and cost 5 to 10 ns more for each. ChaCha20-Poly1305 goes by jobs, each done when it is submitted: a job takes
+// 155 to 500 ns for 64 to 1,400 octets where the three direct calls take 240 to 590.
 #include "aead_mb.h"
 
 #if defined(__x86_64__) && __has_include(<intel-ipsec-mb.h>)
@@ -24,15 +25,22 @@ struct Gcm {
   aes_gcm_enc_dec_t seal, open;
 };
 
-/** Calls for the CPU at hand, copied out of a manager that is freed again. */
 struct Library {
+  IMB_MGR* (*allocate)(uint64_t);
+  void (*initialize)(IMB_MGR*, IMB_ARCH*);
+  void (*release)(IMB_MGR*);
+  /** For the CPU at hand. */
   Gcm gcm128, gcm192, gcm256;
-  chacha_poly_init_t chachaInit;
-  chacha_poly_enc_dec_update_t chachaSeal, chachaOpen;
-  chacha_poly_finalize_t chachaFinish;
 };
 
 Library g_mb;
+
+IMB_MGR* newManager() {
+  IMB_MGR* manager = g_mb.allocate(0);
+  IMB_ARCH arch;
+  if (manager != nullptr) g_mb.initialize(manager, &arch);
+  return manager;
+}
 
 template <class Function>
 bool find(void* library, const char* name, Function* out) {
@@ -59,13 +67,9 @@ std::string takeCalls(const IMB_MGR& m, std::string* version) {
   const char* instructions = instructionsOf(m.used_arch);
   if (instructions == nullptr || (m.features & needed) != needed) return "this CPU has no AES-NI and PCLMULQDQ";
   *version += std::string(" (") + instructions + ')';
-  g_mb = {{m.gcm128_pre, m.gcm128_enc, m.gcm128_dec},
-          {m.gcm192_pre, m.gcm192_enc, m.gcm192_dec},
-          {m.gcm256_pre, m.gcm256_enc, m.gcm256_dec},
-          m.chacha20_poly1305_init,
-          m.chacha20_poly1305_enc_update,
-          m.chacha20_poly1305_dec_update,
-          m.chacha20_poly1305_finalize};
+  g_mb.gcm128 = {m.gcm128_pre, m.gcm128_enc, m.gcm128_dec};
+  g_mb.gcm192 = {m.gcm192_pre, m.gcm192_enc, m.gcm192_dec};
+  g_mb.gcm256 = {m.gcm256_pre, m.gcm256_enc, m.gcm256_dec};
   return "";
 }
 
@@ -111,39 +115,70 @@ class MbGcm final : public EspCipher {
   const aes_gcm_enc_dec_t run_;
 };
 
+/** Where jobs go: 200 KB that a thread makes when it first needs them. Holds pointers to keys, but no keys. */
+class Manager {
+ public:
+  ~Manager() {
+    if (manager_ != nullptr) g_mb.release(manager_);
+  }
+  /** @returns null when there is no memory */
+  IMB_MGR* get() {
+    if (manager_ == nullptr) manager_ = newManager();
+    return manager_;
+  }
+
+ private:
+  IMB_MGR* manager_ = nullptr;
+};
+
+thread_local Manager t_manager;
+
 class MbChachaPoly final : public EspCipher {
  public:
   explicit MbChachaPoly(const uint8_t* key) { memcpy(key_, key, sizeof key_); }
   ~MbChachaPoly() override {
     OPENSSL_cleanse(key_, sizeof key_);
-    OPENSSL_cleanse(&context_, sizeof context_);
     OPENSSL_cleanse(&parts, sizeof parts);
   }
 
   bool seal(uint8_t* packet, size_t length, uint32_t sequenceHigh) override {
-    run(g_mb.chachaSeal, packet, length, sequenceHigh, nullptr);
-    return true;
+    parts.set(packet, length, sequenceHigh, shape.icvLength);
+    return run(IMB_DIR_ENCRYPT, parts.icv);
   }
 
   bool open(uint8_t* packet, size_t length, uint32_t sequenceHigh) override {
     uint8_t icv[16];
-    run(g_mb.chachaOpen, packet, length, sequenceHigh, icv);
-    return CRYPTO_memcmp(icv, parts.icv, shape.icvLength) == 0;
+    parts.set(packet, length, sequenceHigh, shape.icvLength);
+    return run(IMB_DIR_DECRYPT, icv) && CRYPTO_memcmp(icv, parts.icv, shape.icvLength) == 0;
   }
 
   AeadParts parts{};
 
  private:
-  void run(chacha_poly_enc_dec_update_t update, uint8_t* packet, size_t length, uint32_t sequenceHigh, uint8_t* icv) {
-    AeadParts& p = parts;
-    p.set(packet, length, sequenceHigh, shape.icvLength);
-    g_mb.chachaInit(key_, &context_, p.nonce, p.header, p.headerLength);
-    update(key_, &context_, p.text, p.text, p.textLength);
-    g_mb.chachaFinish(&context_, icv == nullptr ? p.icv : icv, shape.icvLength);
+  bool run(IMB_CIPHER_DIRECTION direction, uint8_t* icv) {
+    IMB_MGR* manager = t_manager.get();
+    if (manager == nullptr) return false;
+    IMB_JOB* job = manager->get_next_job(manager);
+    job->cipher_mode = IMB_CIPHER_CHACHA20_POLY1305;
+    job->hash_alg = IMB_AUTH_CHACHA20_POLY1305;
+    job->cipher_direction = direction;
+    job->chain_order = direction == IMB_DIR_ENCRYPT ? IMB_ORDER_CIPHER_HASH : IMB_ORDER_HASH_CIPHER;
+    job->enc_keys = job->dec_keys = key_;
+    job->key_len_in_bytes = sizeof key_;
+    job->iv = parts.nonce;
+    job->iv_len_in_bytes = sizeof parts.nonce;
+    job->u.CHACHA20_POLY1305.aad = parts.header;
+    job->u.CHACHA20_POLY1305.aad_len_in_bytes = parts.headerLength;
+    job->src = job->dst = parts.text;
+    job->cipher_start_src_offset_in_bytes = job->hash_start_src_offset_in_bytes = 0;
+    job->msg_len_to_cipher_in_bytes = job->msg_len_to_hash_in_bytes = parts.textLength;
+    job->auth_tag_output = icv;
+    job->auth_tag_output_len_in_bytes = shape.icvLength;
+    job = manager->submit_job_nocheck(manager);
+    return job != nullptr && job->status == IMB_STATUS_COMPLETED;
   }
 
   alignas(64) uint8_t key_[32];
-  chacha20_poly1305_context_data context_{};
 };
 
 template <class Cipher>
@@ -159,23 +194,18 @@ std::string loadMb(std::string* version) {
   void* library = dlopen(("libIPSec_MB.so." + std::to_string(IMB_VERSION_NUM >> 16)).c_str(), RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) return dlerror();
   unsigned (*getVersion)();
-  IMB_MGR* (*allocate)(uint64_t);
-  void (*initialize)(IMB_MGR*, IMB_ARCH*);
-  void (*release)(IMB_MGR*);
-  if (!find(library, "imb_get_version", &getVersion) || !find(library, "alloc_mb_mgr", &allocate) ||
-      !find(library, "init_mb_mgr_auto", &initialize) || !find(library, "free_mb_mgr", &release)) {
+  if (!find(library, "imb_get_version", &getVersion) || !find(library, "alloc_mb_mgr", &g_mb.allocate) ||
+      !find(library, "init_mb_mgr_auto", &g_mb.initialize) || !find(library, "free_mb_mgr", &g_mb.release)) {
     return dlerror();
   }
   const std::string found = numbers(getVersion());
   *version += ' ' + found;
   // Places and sizes in the library's structures are those of the header we were built with.
   if (found != numbers(IMB_VERSION_NUM)) return "the addon was built for version " + numbers(IMB_VERSION_NUM);
-  IMB_MGR* manager = allocate(0);
+  IMB_MGR* manager = newManager();
   if (manager == nullptr) return "out of memory";
-  IMB_ARCH arch;
-  initialize(manager, &arch);
   std::string whyNot = takeCalls(*manager, version);
-  release(manager);
+  g_mb.release(manager);
   return whyNot;
 }
 

@@ -161,7 +161,7 @@ void keysAreWiped(Random& random, const Backend& backend) {
       const size_t size = malloc_usable_size(cipher);
       const uint8_t* salt = key.data() + key.size() - 4;
       // OpenSSL wipes and frees what is EVP's own: this cipher itself holds the salt alone.
-      CHECK(memmem(cipher, size, salt, 4) != nullptr && octetsSet(cipher, size) > (backend.aeadOnly ? 100u : 20u));
+      CHECK(memmem(cipher, size, salt, 4) != nullptr && octetsSet(cipher, size) > (backend.aeadOnly ? 60u : 20u));
       cipher->~EspCipher();
       // Pointers to functions and the shape are no secret.
       CHECK(octetsSet(cipher, size) <= 32 && memmem(cipher, size, salt, 4) == nullptr);

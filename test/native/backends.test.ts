@@ -122,31 +122,49 @@ describe.skipIf(!built)('the choice of a cipher backend', () => {
       expect(works).toBe(true)
     })
 
-    test.skipIf(!inUse)('that computes wrong in one function', () => {
+    /** A library that hands on to the real one; `initialize` is C++ with the manager `m`, its `arch` and `call(name)`. */
+    function wrapper(globals: string, initialize: string): string {
       const real = execFileSync('sh', ['-c', 'ldconfig -p | sed -n "s/.*libIPSec_MB.so.1 .*=> //p"'], {
         encoding: 'utf8',
         env: { ...process.env, PATH: `${process.env.PATH}:/sbin:/usr/sbin` },
       }).trim()
-      const source = `
+      return `
         #include <dlfcn.h>
         #include <intel-ipsec-mb.h>
         static void* call(const char* name) { return dlsym(dlopen(${JSON.stringify(real)}, RTLD_NOW | RTLD_LOCAL), name); }
-        static aes_gcm_enc_dec_t right;
-        static void wrong(const gcm_key_data* key, gcm_context_data* context, uint8_t* out, const uint8_t* in, uint64_t length,
-                          const uint8_t* iv, const uint8_t* aad, uint64_t aadLength, uint8_t* tag, uint64_t tagLength) {
-          right(key, context, out, in, length, iv, aad, aadLength, tag, tagLength);
-          if (length == 1024) out[1023] ^= 1;
-        }
+        ${globals}
         extern "C" {
         unsigned imb_get_version() { return ((unsigned (*)())call("imb_get_version"))(); }
         IMB_MGR* alloc_mb_mgr(uint64_t flags) { return ((IMB_MGR * (*)(uint64_t)) call("alloc_mb_mgr"))(flags); }
         void free_mb_mgr(IMB_MGR* m) { ((void (*)(IMB_MGR*))call("free_mb_mgr"))(m); }
-        void init_mb_mgr_auto(IMB_MGR* m, IMB_ARCH* arch) {
-          ((void (*)(IMB_MGR*, IMB_ARCH*))call("init_mb_mgr_auto"))(m, arch);
-          right = m->gcm256_dec;
-          m->gcm256_dec = wrong;
-        }
+        void init_mb_mgr_auto(IMB_MGR* m, IMB_ARCH* arch) { ${initialize} }
         }`
+    }
+
+    const instructions = ['SSE', 'AVX', 'AVX2', 'AVX512'] as const
+    test.skipIf(!inUse)('right with each set of instructions that this CPU has', () => {
+      const best = instructions.findIndex((name) => choice().mb.version.endsWith(`(${name})`))
+      expect(best).toBeGreaterThanOrEqual(0)
+      for (const name of instructions.slice(0, best + 1)) {
+        const source = wrapper('', `((void (*)(IMB_MGR*))call("init_mb_mgr_${name.toLowerCase()}"))(m);`)
+        const { mb, works } = choice(place(name, (file) => compile(source, file)))
+        expect(mb).toMatchObject({ version: expect.stringMatching(`\\(${name}\\)$`), whyNot: null, failed: false })
+        expect(works).toBe(true)
+      }
+    })
+
+    test.skipIf(!inUse)('that computes wrong in one function', () => {
+      const source = wrapper(
+        `static aes_gcm_enc_dec_t right;
+        static void wrong(const gcm_key_data* key, gcm_context_data* context, uint8_t* out, const uint8_t* in, uint64_t length,
+                          const uint8_t* iv, const uint8_t* aad, uint64_t aadLength, uint8_t* tag, uint64_t tagLength) {
+          right(key, context, out, in, length, iv, aad, aadLength, tag, tagLength);
+          if (length == 1024) out[1023] ^= 1;
+        }`,
+        `((void (*)(IMB_MGR*, IMB_ARCH*))call("init_mb_mgr_auto"))(m, arch);
+        right = m->gcm256_dec;
+        m->gcm256_dec = wrong;`,
+      )
       const env = place('liar', (file) => compile(source, file))
       const { mb, evp, line, works } = choice(env)
       expect(mb).toMatchObject({
