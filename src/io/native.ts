@@ -7,6 +7,7 @@
 import { readdirSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'
+import type { NativePrimitives } from '../crypto/types.ts'
 import { TsvpnError } from '../errors.ts'
 
 /** Feature names that were probed, not assumed. */
@@ -159,7 +160,7 @@ export interface NativeIkeSocket {
   close(): void
 }
 
-export interface NativeAddon {
+export interface NativeAddon extends NativePrimitives {
   /** Names in the order of the counter array; equal to DROP_REASONS of sa/drop.ts. */
   readonly dropReasons: readonly string[]
   /** What seals and opens, e.g. 'AEAD by intel-ipsec-mb 1.3 (AVX512), OpenSSL 3.0.17'; the OpenSSL is that of the running node. */
