@@ -39,7 +39,7 @@ std::unique_ptr<EspCipher> cipherFor(uint32_t spi, Direction direction) {
   const SaKeys keys{20, 128, 0, true, key, sizeof key, nullptr, 0};
   std::string error;
   auto cipher = makeCipher(keys, direction, &error);
-  if (cipher == nullptr) fail(error);
+  if (cipher == nullptr) fail(error.c_str());
   return cipher;
 }
 
