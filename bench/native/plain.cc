@@ -123,7 +123,7 @@ int main(int argc, char** argv) {
     fail("address");
   }
   Tun tun;
-  const SysResult opened = openTun(argv[1], true, &tun);
+  const SysResult opened = openTun(argv[1], true, 1, &tun);
   if (opened.error != 0) fail(opened.syscall);
   UdpSocket socket;
   socket.family = family;
@@ -132,6 +132,6 @@ int main(int argc, char** argv) {
   installSas(path, static_cast<uint32_t>(atoi(argv[5])), static_cast<uint32_t>(atoi(argv[6])));
   puts("ready");
   fflush(stdout);
-  loop(tun.fd, socket);
+  loop(tun.fd[0], socket);
   return 0;
 }

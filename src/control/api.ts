@@ -134,6 +134,9 @@ export interface DaemonStatus {
     readonly whyNot: string | null
     readonly failed: boolean
   }[]
+  /** Worker threads of the datapath, and how many were replaced because they had ended. */
+  readonly shards: number
+  readonly shardRestarts: number
   /** Probed TUN and UDP offloads that are in use, e.g. `vnetHdr`, `tso4`, `tso6`, `uso`. */
   readonly offloads: readonly string[]
   readonly listen: readonly ListenSocket[]

@@ -87,7 +87,7 @@ export class Host {
   #areRoutesInstalled = false
   #isGuarded = false
 
-  private constructor(config: Config, runDir: string, addon: NativeAddon) {
+  private constructor(config: Config, runDir: string, addon: NativeAddon, shards: number) {
     this.#config = config
     this.#addon = addon
     this.#kernelFamilies = hasIpv6() ? [4, 6] : [4]
@@ -99,7 +99,7 @@ export class Host {
     this.undone = opened.undone
     try {
       this.numbers = pickNumbers(name, this.#kernelFamilies)
-      this.tun = new TunDevice(addon, name)
+      this.tun = new TunDevice(addon, name, shards)
     } catch (error) {
       this.ledger.release()
       throw error
@@ -107,15 +107,20 @@ export class Host {
     this.routes = new Routes(this.numbers, this.tun.name, this.ledger)
   }
 
-  /** Takes the lock and opens the device. @throws TsvpnError */
-  static open(config: Config, runDir: string, addon: NativeAddon): Host {
-    return new Host(config, runDir, addon)
+  /**
+   * Takes the lock and opens the device.
+   * @param shards queues of the device, and sockets for ESP in each family
+   * @throws TsvpnError
+   */
+  static open(config: Config, runDir: string, addon: NativeAddon, shards: number): Host {
+    return new Host(config, runDir, addon, shards)
   }
 
   /** @throws TsvpnError */
-  openSockets(addon: NativeAddon, shards: number): UdpSockets {
+  openSockets(): UdpSockets {
     const { addresses, ikePort, nattPort } = this.#config.listen
-    this.#sockets = UdpSockets.open(addon, { addresses, ikePort, nattPort, mark: this.numbers.mark, shards })
+    const shards = this.tun.fds.length
+    this.#sockets = UdpSockets.open(this.#addon, { addresses, ikePort, nattPort, mark: this.numbers.mark, shards })
     return this.#sockets
   }
 

@@ -19,7 +19,8 @@ export interface TunFeatures {
 }
 
 export interface NativeTun {
-  readonly fd: number
+  /** One for each queue. */
+  readonly fds: readonly number[]
   readonly name: string
   readonly ifIndex: number
   readonly features: TunFeatures
@@ -169,7 +170,8 @@ export interface NativeAddon extends NativePrimitives {
   readonly cryptoBackends: readonly CryptoBackend[]
 
   /** IFF_TUN | IFF_NO_PI | IFF_VNET_HDR; offloads as probed. A taken name is EBUSY. */
-  openTun(name: string, options?: { readonly offload?: boolean }): NativeTun
+  /** @param options.queues 1 to 256; default 1 */
+  openTun(name: string, options?: { readonly offload?: boolean; readonly queues?: number }): NativeTun
   openUdp(options: UdpSocketOptions): number
   /**
    * Attaches the reuseport program to the group of `fd`: index 0 of the group takes IKE (non-ESP marker), keepalives and
