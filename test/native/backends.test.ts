@@ -47,7 +47,10 @@ const choice = (env: Readonly<Record<string, string>> = {}): Choice =>
     env,
   )
 
-describe.skipIf(!built)('the choice of a cipher backend', () => {
+// Each test starts processes, and some of them the compiler.
+const PATIENCE = { timeout: 90_000 }
+
+describe.skipIf(!built)('the choice of a cipher backend', PATIENCE, () => {
   test('TSVPN_AEAD=evp: nothing else is loaded', () => {
     const { line, mb, evp, mapped, works } = choice({ TSVPN_AEAD: 'evp' })
     expect(mb).toMatchObject({ whyNot: 'switched off by TSVPN_AEAD=evp', failed: false })
