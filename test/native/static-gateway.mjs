@@ -33,6 +33,7 @@ const keys = (spi) => ({
   encrKeyBits,
   integ,
   esn,
+  ...(config.backend ? { backend: config.backend } : {}),
   encrKey: new Uint8Array(keyBytes).map((_, i) => (spi * 31 + i * 7) & 255),
   integKey: new Uint8Array(integBytes).map((_, i) => (spi * 17 + i * 3) & 255),
 })
