@@ -26,7 +26,7 @@ uint64_t drops(Drop reason) { return g_drops[static_cast<size_t>(reason)].load()
 
 std::unique_ptr<EspCipher> cipher(Direction direction) {
   const SaKeys keys{20, 128, 0, true, kKey, sizeof kKey, nullptr, 0};
-  const char* error = nullptr;
+  std::string error;
   return makeCipher(keys, direction, &error);
 }
 
