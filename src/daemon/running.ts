@@ -147,9 +147,9 @@ export class RunningDaemon implements Daemon {
         mark: numbers.mark,
       },
       cryptoBackend: addon.cryptoBackend,
-      cryptoBackends: addon.cryptoBackends,
       shards: shards?.count ?? 0,
       shardRestarts: shards?.restarts ?? 0,
+      cryptoBackends: addon.cryptoBackends,
       offloads: Object.entries(tun.features).flatMap(([name, isOn]) => (isOn ? [name] : [])),
       listen: sockets.sockets,
       peers: peerStatuses({ peers: this.#peers, datapath, snapshot, now: now(), bootOffset: bootOffset() }),
@@ -247,8 +247,8 @@ export class RunningDaemon implements Daemon {
     const reporter = this.#reporter
     const beganInterface = now()
     const addon = await this.#platform.loadAddon()
-    warnOfFailedBackends(addon, reporter)
     const shards = this.#config.interface.shards ?? availableParallelism()
+    warnOfFailedBackends(addon, reporter)
     const host = Host.open(this.#config, this.#runDir, addon, shards)
     Object.assign(this.#parts, { addon, host })
     if (host.undone > 0) reporter.logger.log('info', 'undid what a killed daemon left', { entries: host.undone })

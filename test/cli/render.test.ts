@@ -151,10 +151,10 @@ describe('status', () => {
       routingTable: 22598,
       mark: 22598,
     },
-    cryptoBackend: 'AEAD by intel-ipsec-mb 1.3 (AVX512), OpenSSL 3.0.19',
-    cryptoBackends: [],
     shards: 1,
     shardRestarts: 0,
+    cryptoBackend: 'AEAD by intel-ipsec-mb 1.3 (AVX512), OpenSSL 3.0.19',
+    cryptoBackends: [],
     offloads: ['vnetHdr', 'tso4'],
     listen: [
       { family: 4, address: '0.0.0.0', port: 500, purpose: 'ike' },
