@@ -9,7 +9,7 @@ import { childSas, ipv4, ipv6, seededRng, send } from './helpers.ts'
 import { type EspImplementation, loadNativeForTest, twin } from './implementations.ts'
 
 const loaded = loadNativeForTest()
-const implementations: EspImplementation[] = loaded.state === 'loaded' ? [twin, loaded.native] : [twin]
+const implementations: EspImplementation[] = loaded.state === 'loaded' ? [twin, ...loaded.natives] : [twin]
 
 const CODES = { 'Not-ECT': 0, 'ECT(1)': 1, 'ECT(0)': 2, CE: 3 } as const
 type Code = keyof typeof CODES

@@ -119,6 +119,7 @@ void runPolicy(Random random, double seconds);
 void runSadb(Random random, double seconds);
 void runSend(Random random, double seconds);
 void runEsp(Random random, double seconds);
+void runBackends(Random random, double seconds);
 void runDatapath(Random random, double seconds);
 void runTrafficClass(Random random, double seconds);
 void runParallel(Random random, double seconds);

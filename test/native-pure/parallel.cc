@@ -7,7 +7,7 @@
 #include <set>
 #include <thread>
 
-#include "../../native/aead_evp.h"
+#include "../../native/backends.h"
 #include "../../native/esp_packet.h"
 #include "../../native/inbound.h"
 #include "harness.h"
@@ -69,12 +69,12 @@ struct Worker {
 void copies(Random& random) {
   const Bytes key = random.bytes(20);
   const tsvpn::SaKeys keys{20, 128, 0, true, key.data(), key.size(), nullptr, 0};
-  const char* error = nullptr;
+  std::string error;
   auto sa = std::make_unique<tsvpn::SaInbound>(kSpi, true, 1024);
-  sa->cipher = tsvpn::makeEvpCipher(keys, tsvpn::Direction::open, &error);
+  sa->cipher = tsvpn::makeCipher(keys, tsvpn::Direction::open, &error);
   sa->local = sa->remote = {{4, 0, 0, 0xffff, {0, 0}, {0, 0xffffffffu}}};
   CHECK(tsvpn::sadb().addInbound(std::move(sa)));
-  auto cipher = tsvpn::makeEvpCipher(keys, tsvpn::Direction::seal, &error);
+  auto cipher = tsvpn::makeCipher(keys, tsvpn::Direction::seal, &error);
   Worker workers[2];
   for (uint32_t i = 1; i <= kPackets; ++i) {
     PacketShape shape;

@@ -14,6 +14,7 @@ const PARTS = [
   ['sadb', ''],
   ['send', ''],
   ['esp', ''],
+  ['backends', ''],
   ['datapath', ''],
   ['traffic_class', 'ECN-01 ECN-02 ECN-03 ECN-04 towards ECN-05 towards ARC-10'],
   ['parallel', 'ESP-07 copies of a packet in two workers: one is delivered'],

@@ -8,7 +8,7 @@
 
 #include <map>
 
-#include "../../native/aead_evp.h"
+#include "../../native/backends.h"
 #include "../../native/esp_packet.h"
 #include "../../native/inbound.h"
 #include "../../native/outbound.h"
@@ -165,8 +165,8 @@ const tsvpn::Selectors kAny{{4, 0, 0, 0xffff, {0, 0}, {0, 0xffffffffu}}, {6, 0, 
 
 tsvpn::SaKeys keysOf(const Bytes& key) { return {20, 128, 0, true, key.data(), key.size(), nullptr, 0}; }
 std::unique_ptr<tsvpn::EspCipher> cipherOf(const Bytes& key, tsvpn::Direction direction) {
-  const char* error = nullptr;
-  return tsvpn::makeEvpCipher(keysOf(key), direction, &error);
+  std::string error;
+  return tsvpn::makeCipher(keysOf(key), direction, &error);
 }
 
 /** Packets of several classes in one batch: each datagram bears its own. @param alone one super-packet: one message */
