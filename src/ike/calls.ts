@@ -30,9 +30,9 @@ export function connect(
  * @param peer as it is known now: its address may be another one than that of `old`
  */
 export function reauthenticate(core: Core, sas: SaTable, old: IkeSa, peer: PeerConfig, now: Instant): void {
-  if (sas.ofPeer(peer.name).some(({ supersedes }) => supersedes === old.id)) return
+  if (sas.ofPeer(peer.name).some(({ supersedes }) => supersedes === old.origin.id)) return
   const calledFor = [...childrenOf(old).values()].map(({ sa, config }) => ({ tunnel: sa.tunnel, pair: config.pair }))
-  call(core, sas, peer, now, { calledFor, supersedes: old.id })
+  call(core, sas, peer, now, { calledFor, supersedes: old.origin.id })
 }
 
 function call(

@@ -78,7 +78,7 @@ export class Roaming {
   otherPaths(sa: IkeSa): readonly Path[] {
     const { mobility, path } = sa
     if (mobility === undefined) return []
-    if (!mobility.isMover) return mobility.espPath === undefined ? [] : [mobility.espPath]
+    if (!mobility.isMover) return sa.espPath === undefined ? [] : [sa.espPath]
     const paths = this.remotesOf(sa).flatMap((remote) => {
       const own = this.#host.announced.filter((address) => familyOf(address) === remote.family)
       // Without a word from the kernel it chooses itself; that is the path in use where the address is.

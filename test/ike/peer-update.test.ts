@@ -189,6 +189,27 @@ describe('tunnels', () => {
     expect(pair.right.installed.size).toBe(1)
   })
 
+  it.each(
+    SIDES,
+  )('a wider network, changed on %s last: nothing goes out on the narrower Child SA after its Delete', (last) => {
+    const change = (text: string) => (side: Side) =>
+      withLan(side === 'left' ? { remoteSelectors: [selector(text)] } : { localSelectors: [selector(text)] })
+    const [narrow, wide] = [change('10.2.0.0/18'), change('10.2.0.0/16')]
+    const pair = connected()
+    for (const side of SIDES) pair.change(side, narrow(side))
+    pair.world.run(10_000)
+    for (const side of [other(last), last]) pair.change(side, wide(side))
+    pair.world.run(1_000)
+    for (const side of SIDES) {
+      const host = pair[side]
+      expect(host.installed.size).toBeGreaterThan(1)
+      const at = side === 'left' ? ['10.1.0.1', '10.2.0.1'] : ['10.2.0.1', '10.1.0.1']
+      const sent = host.sendInner(innerPacket(at[0] ?? '', at[1] ?? ''), pair.world.now)
+      const spi = typeof sent === 'string' ? sent : Buffer.from(sent.data).readUInt32BE(0)
+      expect([spi]).toEqual(childrenOf(host).map(({ outboundSpi }) => outboundSpi))
+    }
+  })
+
   it.each(SIDES)('a narrower network on %s leaves nothing of the wider one', (side) => {
     const pair = connected()
     const narrower = selector('10.2.0.0/24')

@@ -7,7 +7,7 @@ import { CONFIRMED_AFTER_MS } from '../constants.ts'
 import type { Core } from '../core.ts'
 import type { IkeSa, LiveChild } from '../ike-sa.ts'
 import { isSameWay, type Way } from './child.ts'
-import { armLinger, childrenOf, isGoing, useChild } from './children.ts'
+import { armLinger, childrenOf, isGoing, linger, useChild } from './children.ts'
 
 /**
  * `from` is about to be deleted: of its Child SAs, those that `to` has the like of only receive from now on. For long, as the
@@ -22,7 +22,7 @@ export function bequeath(core: Core, from: IkeSa, to: IkeSa, now: Instant): bool
     if (heir === undefined) continue
     children.delete(id)
     useChild(core, to, heir)
-    to.lingering.set(id, { child, until: now + CONFIRMED_AFTER_MS })
+    linger(core, to, child, now + CONFIRMED_AFTER_MS)
   }
   for (const [id, lingering] of from.lingering) to.lingering.set(id, lingering)
   from.lingering.clear()
