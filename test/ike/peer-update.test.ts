@@ -143,6 +143,31 @@ describe('settings that matter later', () => {
     expect(pair.left.eventsOf('ike-sa-rekeyed')).toHaveLength(1)
   })
 
+  const MINUTE = 60_000
+  const begun = (host: SimHost) => host.eventsOf('ike-sa-established').length
+  /** Only left calls. @param changed side and limit after `at` minutes */
+  function reauthenticating(own: number, told: number, at: number, [side, reauth]: readonly [Side, number]): Case {
+    const pair = connected({ left: { reauthMs: own * MINUTE }, right: { reauthMs: told * MINUTE, remote: undefined } })
+    pair.world.run(at * MINUTE)
+    pair.change(side, { reauthMs: reauth * MINUTE })
+    return pair
+  }
+
+  it.each([
+    ['a longer limit of the peer counts from IKE_AUTH on', 0, 10, 2, ['right', 60] as const, 45, 65],
+    ['a shorter one from now on', 0, 60, 30, ['right', 10] as const, 31, 41],
+    ['what the peer has said counts on when our own limit goes', 5, 20, 1, ['left', 0] as const, 10, 19.9],
+    ['our own limit counts beside it', 0, 60, 1, ['left', 20] as const, 15, 20],
+  ] as const)('ike.reauth: %s', (_, own, told, at, changed, notBy, by) => {
+    const pair = reauthenticating(own, told, at, changed)
+    pair.world.run((notBy - at) * MINUTE)
+    expect(begun(pair.left)).toBe(1)
+    pair.world.run((by - notBy) * MINUTE)
+    expect(begun(pair.left)).toBe(2)
+    expect(pair.left.eventsOf('ike-sa-closed').map(({ failure }) => failure.reason)).toEqual(['replaced'])
+    expectAgreement(pair)
+  })
+
   it('an IKE proposal is used at the next rekeying', () => {
     const pair = connected()
     const suite = parseIkeProposal('aes256gcm16-prfsha384-ecp384')
@@ -423,6 +448,20 @@ describe('another identity, key or address', () => {
     expect(childrenOf(pair.left)).toEqual([])
     expect(pair.left.installed.size).toBe(0)
     expect(pair.right.installed.size).toBe(0)
+  })
+
+  it('nor does another ike.reauth prolong it', () => {
+    const pair = connected({ right: gateway(answers.right), left: { reauthMs: 24 * 3_600_000 } })
+    pair.change('right', KEY)
+    pair.world.run(60_000)
+    for (const reauthMs of [3_600_000, 7_200_000, 0]) {
+      pair.change('right', { reauthMs })
+      pair.world.run(1_000)
+    }
+    pair.world.run(OUTDATED_LIFE_MS - 70_000)
+    expect(childrenOf(pair.left)).toHaveLength(1)
+    pair.world.run(60_000)
+    expect(childrenOf(pair.right)).toEqual([])
   })
 
   it('both call, both change at once: one connection is left', () => {
