@@ -32,7 +32,9 @@ export function connect(
 export function reauthenticate(core: Core, sas: SaTable, old: IkeSa, peer: PeerConfig, now: Instant): void {
   if (sas.ofPeer(peer.name).some(({ supersedes }) => supersedes === old.origin.id)) return
   const calledFor = [...childrenOf(old).values()].map(({ sa, config }) => ({ tunnel: sa.tunnel, pair: config.pair }))
-  call(core, sas, peer, now, { calledFor, supersedes: old.origin.id })
+  // The peer that called could take this for a call that crossed its own: of those the lower SPIi stays.
+  const below = old.authenticatedAs === 'responder' ? old.origin.initiatorSpi : undefined
+  call(core, sas, peer, now, { calledFor, supersedes: old.origin.id }, below)
 }
 
 function call(
@@ -41,6 +43,7 @@ function call(
   peer: PeerConfig,
   now: Instant,
   purpose: Pick<IkeSa, 'calledFor' | 'supersedes'>,
+  below?: bigint,
 ): void {
   const { remote } = peer
   if (remote === undefined) return
@@ -50,7 +53,7 @@ function call(
   const sa = new IkeSa({
     id: sas.newSaId(),
     role: 'initiator',
-    initiatorSpi: sas.newIkeSpi(),
+    initiatorSpi: sas.newIkeSpi(below),
     responderSpi: 0n,
     path: { local: { family: remote.family, address: '', port: localPort }, remote },
     state: { name: 'starting', peer },

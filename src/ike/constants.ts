@@ -99,6 +99,11 @@ export const USAGE_INTERVAL_MS = 1_000
 export const REDUNDANT_LIFE_MS = 30_000
 /** A peer that has neither spoken nor asked again since our answer has it after this long, or is gone. */
 export const CONFIRMED_AFTER_MS = 30_000
+/**
+ * Two IKE SAs of which each side began one, without knowing of the other's, come up within this time: 35 s until the first
+ * message is given up, and HALF_OPEN_LIFE_MS.
+ */
+export const CROSSING_MS = 70_000
 /** Child SAs of one IKE SA, and requests for more within a minute (THREATS §2). */
 export const CHILDREN_PER_SA = 64
 export const CREATIONS_PER_MINUTE = 60

@@ -1,6 +1,6 @@
 /** Several IKE SAs of our own making with one peer: which of them stay. What a peer asks for is in uniqueness.ts. */
 import type { Instant } from '../env.ts'
-import { SAS_PER_PEER } from './constants.ts'
+import { CROSSING_MS, SAS_PER_PEER } from './constants.ts'
 import type { Core } from './core.ts'
 import { failures } from './describe.ts'
 import { bequeath, likeOf } from './exchanges/bequest.ts'
@@ -41,14 +41,15 @@ function ageOf({ state }: IkeSa, now: Instant): number {
 }
 
 /**
- * One side may be the initiator of both: then the younger stays. Who rekeyed an IKE SA has not begun it: one that the peer
- * makes beside it is to take its place. Two devices that share an identity have different addresses or ports; theirs are no
+ * One side may be the initiator of both: then the younger stays. Who rekeyed an IKE SA has not begun it. One that the peer
+ * makes long after ours is there is to take its place, and the peer sees to that. Two devices that share an identity have different addresses or ports; theirs are no
  * duplicates. One device may have several addresses, and lists them to whom it called or was called by (RFC 4555 §3.6).
  */
 function beats(own: IkeSa, other: IkeSa): boolean {
   const [a, b] = [own.origin, other.origin]
   if (a === b || own.supersedes === b.id || !sameDevice(own, other)) return false
-  return other.authenticatedAs === 'responder' ? a.initiatorSpi < b.initiatorSpi : a.id > b.id
+  if (other.authenticatedAs === 'initiator') return a.id > b.id
+  return b.since - a.since < CROSSING_MS && a.initiatorSpi < b.initiatorSpi
 }
 
 function sameDevice(own: IkeSa, other: IkeSa): boolean {

@@ -80,7 +80,9 @@ export function followConfig(core: Core, sa: IkeSa, next: PeerConfig, now: Insta
   if (next.reauthMs !== peer.reauthMs) changeTrust(sa, next, now, core.env.rng)
   const isProven = sameProof(peer, next)
   if (!isProven) outdate(sa, now)
-  if ((!isProven || isElsewhere) && isCalled(next)) {
+  // Who was called and does not want the connection leaves it to the peer, which is told of the limit.
+  const isOurs = sa.authenticatedAs === 'initiator' || core.isWanted(next)
+  if ((!isProven || isElsewhere) && isOurs && isCalled(next)) {
     // Both: what the peer tells of its patience does not put it off.
     sa.ownReauthAt = now
     sa.reauthenticateAt = now

@@ -427,6 +427,21 @@ describe('another identity, key or address', () => {
     expect(told).toEqual([OUTDATED_LIFE_MS / 1_000 - 1])
   })
 
+  it('who was called, and was not told to be up, does not call for it', () => {
+    const pair = connected()
+    for (const side of ['right', 'left'] as const) {
+      pair.change(side, KEY)
+      pair.world.run(15_000)
+    }
+    expect(pair.left.eventsOf('ike-sa-established')).toHaveLength(2)
+    const calls = pair.world.sent.flatMap(({ from, datagram }) => {
+      const header = ikeIn(datagram)?.header
+      return header?.exchangeType === EXCHANGE_TYPE.IKE_SA_INIT && !header.isResponse ? [from] : []
+    })
+    expect(calls).toEqual(['left', 'left'])
+    expect(ikeSpis(pair.right)).toHaveLength(1)
+  })
+
   it('here long before there: the old connection carries on, then the new one', () => {
     const pair = connected({ right: gateway(answers.right) })
     const before = ikeSpis(pair.left)

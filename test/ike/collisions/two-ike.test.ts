@@ -4,6 +4,7 @@
  */
 import { describe, expect, it } from 'vitest'
 import type { Datagram, PeerConfig } from '../../../src/ike/api.ts'
+import { utf8 } from '../../../src/wire/bytes.ts'
 import { EXCHANGE_TYPE, PROTOCOL } from '../../../src/wire/iana.ts'
 import type { IkeMessage, Payload } from '../../../src/wire/ike-types.ts'
 import type { SimHost } from '../../sim/host.ts'
@@ -118,6 +119,29 @@ describe('one of two IKE SAs is rekeyed while it is found to be one too many', (
         expectOne(scene, `with IKE_AUTH ${lateMs} ms late and rekeyed after ${atMs} ms`)
       }
     }
+  })
+})
+
+describe('who was called authenticates anew', () => {
+  const fresh = { kind: 'psk', secret: utf8('another secret of both') } as const
+  const KEY = { localAuth: fresh, remoteAuth: fresh }
+
+  it.each([
+    1, 2, 3, 4, 5, 6,
+  ])('soon after: it is no call that crossed the first one, whatever the SPIs (%i)', (seed) => {
+    const scene = stage({ seed })
+    const { world, left, right } = scene
+    left.endpoint.initiate('right', world.now)
+    world.run(500)
+    right.endpoint.initiate('left', world.now)
+    left.reload((peer) => ({ ...peer, ...KEY, remote: undefined }), world.now)
+    right.reload((peer) => ({ ...peer, ...KEY }), world.now)
+    for (let i = 0; i < 20; i++) {
+      expect(trafficFlows(scene), `traffic ${i * 200} ms later`).toBe(true)
+    }
+    const [first, second] = right.eventsOf('ike-sa-established')
+    expect([first?.ikeSaId, second?.ikeSaId]).toEqual([1, ikeOf(right)[0]?.id])
+    expectOne(scene, 'afterwards')
   })
 })
 
