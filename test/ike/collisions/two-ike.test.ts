@@ -4,6 +4,7 @@
  */
 import { describe, expect, it } from 'vitest'
 import type { Datagram, PeerConfig } from '../../../src/ike/api.ts'
+import { parseEspProposal } from '../../../src/sa/proposal.ts'
 import { utf8 } from '../../../src/wire/bytes.ts'
 import { EXCHANGE_TYPE, PROTOCOL } from '../../../src/wire/iana.ts'
 import type { IkeMessage, Payload } from '../../../src/wire/ike-types.ts'
@@ -162,6 +163,35 @@ describe('the Delete of the superfluous IKE SA is lost', () => {
     release()
     expectOne(scene, 'afterwards')
     expect(childrenOf(deleted).map(({ id }) => id)).toEqual([child?.id])
+  })
+})
+
+describe('IKE_AUTH of both made no Child SA', () => {
+  it.each(SIDES)('when CREATE_CHILD_SA of both sides has made them, one IKE SA is left (%s began it)', (lower) => {
+    const esp = (words: string) => ({ espProposals: [parseEspProposal(words)] })
+    const scene = called(lower, { esp: ['aes128gcm16'] }, ({ world, right }) => {
+      right.reload(
+        (peer) => ({ ...peer, tunnels: peer.tunnels.map((lan) => ({ ...lan, ...esp('aes256gcm16') })) }),
+        world.now,
+      )
+    })
+    const { world, left, right } = scene
+    world.run(5_000)
+    expect([established(left).length, childrenOf(left).length]).toEqual([2, 0])
+    right.reload(
+      (peer) => ({ ...peer, tunnels: peer.tunnels.map((lan) => ({ ...lan, ...esp('aes128gcm16') })) }),
+      world.now,
+    )
+    // Who is to delete the other IKE SA answers the last request.
+    const isLast = ({ from, header }: Said): boolean =>
+      from === other(lower) && header.exchangeType === CREATE_CHILD_SA && !header.isResponse
+    const release = scene.hold(isLast)
+    expect(world.run(120_000, () => [left, right].every((host) => childrenOf(host).length === 1))).toBeDefined()
+    release()
+    // Long before anybody asks whether the other lives.
+    world.run(2_000)
+    expect([ikeOf(left).length, ikeOf(right).length]).toEqual([1, 1])
+    expectOne(scene, 'afterwards')
   })
 })
 
