@@ -20,7 +20,9 @@ export function connect(
   calledFor: readonly Wish[] = [],
 ): void {
   const present = sas.ofPeer(peer.name).filter((sa) => sa.state.name !== 'closing')
-  const established = present.findLast(({ state, successor }) => state.name === 'established' && !successor)
+  const established = present.findLast(
+    ({ state, successor, isRetiring }) => state.name === 'established' && !successor && !isRetiring,
+  )
   if (established !== undefined) makeMissingTunnels(core, established, now, 0)
   if (present.length === 0) call(core, sas, peer, now, { calledFor, supersedes: undefined })
 }

@@ -84,7 +84,10 @@ export const TASK_RETRY_MS = 1_000
 export const TUNNEL_RETRY_MS = 60_000
 /** A Child SA that the peer deletes sooner than this comes back after a pause. */
 export const SHORT_LIFE_MS = 10_000
-/** An initiator that began without a Child SA has this long to make its own; then the responder makes what it wants. */
+/**
+ * An initiator that began without a Child SA, or whose IKE SA takes over from another, has this long to make its own; then the
+ * responder makes what it wants.
+ */
 export const PEER_FIRST_MS = 1_000
 /** A deleted Child SA receives this long, for what was sent before the switch. */
 export const LINGER_MS = 5_000

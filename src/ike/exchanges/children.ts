@@ -79,11 +79,11 @@ export function dropChild(core: Core, sa: IkeSa, child: LiveChild, now: Instant)
   linger(core, sa, child, now + LINGER_MS)
 }
 
-/** A tunnel that is meant to be up gets another Child SA; at once, unless this one was short-lived. */
-export function keepTunnelUp(core: Core, sa: IkeSa, gone: LiveChild, now: Instant): void {
+/** A tunnel that is meant to be up gets another Child SA; after `leastMs`, unless this one was short-lived. */
+export function keepTunnelUp(core: Core, sa: IkeSa, gone: LiveChild, now: Instant, leastMs = 0): void {
   const { peer } = sa
   if (peer === undefined || !isWanted(core, sa, gone.config)) return
-  const wait = now - gone.installedAt < SHORT_LIFE_MS ? RECONNECT_FIRST_MS : 0
+  const wait = Math.max(leastMs, now - gone.installedAt < SHORT_LIFE_MS ? RECONNECT_FIRST_MS : 0)
   // It may have carried several pairs of a tunnel that is divided.
   for (const portion of portionsNamed(sa, peer, { tunnel: gone.sa.tunnel, pair: gone.config.pair }))
     if (!isServed(sa, portion)) askFor(core, sa, portion, now, wait)

@@ -11,7 +11,7 @@ import type { IkeMessage, Payload } from '../../../src/wire/ike-types.ts'
 import type { SimHost } from '../../sim/host.ts'
 import { expectAgreement } from '../../sim/invariants.ts'
 import { ikeIn, KeyRing } from '../../sim/key-ring.ts'
-import { LEFT, makePair, type Pair, type PairOptions, trafficFlows } from '../../sim/pair.ts'
+import { LEFT, makePair, type Pair, type PairOptions, selector, trafficFlows } from '../../sim/pair.ts'
 
 const { IKE_AUTH, CREATE_CHILD_SA } = EXCHANGE_TYPE
 const SIDES = ['left', 'right'] as const
@@ -163,6 +163,40 @@ describe('the Delete of the superfluous IKE SA is lost', () => {
     release()
     expectOne(scene, 'afterwards')
     expect(childrenOf(deleted).map(({ id }) => id)).toEqual([child?.id])
+  })
+})
+
+describe('two tunnels, of which right wants one', () => {
+  it.each(SIDES)('what left wants is there, whoever began the IKE SA that stays (%s)', (lower) => {
+    const dmz = (side: Side) => {
+      const [here, there] = [selector('10.8.0.0/16'), selector('10.9.0.0/16')]
+      const own = side === 'left' ? [[here], [there]] : [[there], [here]]
+      return { name: 'dmz', localSelectors: own[0] ?? [], remoteSelectors: own[1] ?? [] }
+    }
+    for (let lateMs = 0; lateMs <= 60; lateMs += 10) {
+      const scene = called(lower, {}, ({ world, left, right }) => {
+        const more = (side: Side, start: 'up' | 'wait') => (peer: PeerConfig) => ({
+          ...peer,
+          tunnels: peer.tunnels.flatMap((lan) => [lan, { ...lan, ...dmz(side), start }]),
+        })
+        left.reload(more('left', 'up'), world.now)
+        right.reload(more('right', 'wait'), world.now)
+      })
+      const { world, left, right, began } = scene
+      const release = scene.hold(({ spi, header }) => spi === began[lower] && header.exchangeType === IKE_AUTH)
+      world.run(10 + lateMs)
+      release()
+      world.run(70_000)
+      for (const host of [left, right]) {
+        expect(ikeOf(host), `with IKE_AUTH ${lateMs} ms late`).toHaveLength(1)
+        expect(
+          childrenOf(host)
+            .map(({ tunnel }) => tunnel)
+            .sort(),
+          `with IKE_AUTH ${lateMs} ms late`,
+        ).toEqual(['dmz', 'lan'])
+      }
+    }
   })
 })
 
