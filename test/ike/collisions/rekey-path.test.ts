@@ -87,6 +87,25 @@ describe('MOBIKE', () => {
   })
 })
 
+describe('a NAT gives the initiator another mapping', () => {
+  it("and only its requests show it: what it is asked goes there, too, when IKE's own path gives no answer", () => {
+    const pair = connected({ nat: true })
+    const { world, net, left, right } = pair
+    net.nat?.rebind()
+    expect(left.endpoint.rekeyChild(left.endpoint.snapshot()[0]?.children[0]?.id ?? -1, world.now)).toBe(true)
+    world.run(500)
+    expect(right.eventsOf('path-changed')).toEqual([])
+    expect(right.endpoint.rekeyIke(ikeIdOf(right), world.now)).toBe(true)
+    world.run(2_000)
+    expect(right.eventsOf('ike-sa-rekeyed')).toHaveLength(1)
+    // ESP follows ESP.
+    world.sendInner(left, innerPacket('10.1.0.1', '10.2.0.1'))
+    world.run(5_000)
+    expect(trafficFlows(pair)).toBe(true)
+    expectAgreement(pair)
+  })
+})
+
 describe('without MOBIKE', () => {
   it('another mapping of a NAT shows first on the new IKE SA: ESP goes there as well', () => {
     const pair = connected({ nat: true, left: { mobike: false } })
