@@ -251,6 +251,9 @@ export class Connections {
       case 'use-child-sa':
         datapath.use(event.id)
         return
+      case 'mute-child-sa':
+        datapath.mute(event.id)
+        return
       case 'path-changed':
         datapath.move(event)
         this.#lookAtPath(event)

@@ -82,6 +82,8 @@ interface Slot {
   isRetired: boolean
   /** Of several for the same packets the last one carries them. */
   installed: InstalledSa[]
+  /** Ids of those that only receive. */
+  readonly muted: Set<number>
   /** Of Child SAs that are gone. */
   pastIn: Totals
   pastOut: Totals
@@ -109,7 +111,8 @@ export class Datapath {
       if (slot !== undefined) this.#change(slot, configured)
       else {
         const policies = this.#policiesOf(configured)
-        this.#slots.set(name, { policies, configured, isRetired: false, installed: [], pastIn: NONE, pastOut: NONE })
+        const past = { pastIn: NONE, pastOut: NONE }
+        this.#slots.set(name, { policies, configured, isRetired: false, installed: [], muted: new Set(), ...past })
       }
     }
   }
@@ -172,6 +175,14 @@ export class Datapath {
     this.#apply(slot)
   }
 
+  /** It only receives from now on, though what it covers has no other. */
+  mute(id: number): void {
+    const entry = this.#byChild.get(id)
+    if (entry === undefined) return
+    entry.slot.muted.add(id)
+    this.#apply(entry.slot)
+  }
+
   /** @returns what was removed and whether its tunnel is now down; undefined when there was none of that id */
   remove(id: number): { readonly sa: InstalledSa; readonly isDown: boolean } | undefined {
     const entry = this.#byChild.get(id)
@@ -179,6 +190,7 @@ export class Datapath {
     const { slot, sa } = entry
     this.#byChild.delete(id)
     slot.installed = slot.installed.filter((other) => other.id !== id)
+    slot.muted.delete(id)
     this.#apply(slot)
     slot.pastIn = add(slot.pastIn, this.#addon.inboundCounters(sa.inboundSpi))
     slot.pastOut = add(slot.pastOut, this.#addon.outboundCounters(id))
@@ -276,8 +288,8 @@ export class Datapath {
     return policies
   }
 
-  #apply({ policies, installed, isRetired }: Slot): void {
+  #apply({ policies, installed, muted, isRetired }: Slot): void {
     if (isRetired && installed.length === 0) policies.clear()
-    else policies.apply(installed)
+    else policies.apply(installed.filter(({ id }) => !muted.has(id)))
   }
 }

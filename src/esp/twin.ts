@@ -61,6 +61,8 @@ interface Child {
   readonly policyName: string
   readonly policy: number
   readonly selectors: SelectorPair
+  /** It only receives. */
+  readonly isMuted: boolean
 }
 
 export class EspTwin {
@@ -87,13 +89,14 @@ export class EspTwin {
     this.sadb.addInbound({ ...inboundKeys, ...selectors, spi: sa.inboundSpi, replayWindow: sa.replayWindow, path })
     this.sadb.addOutbound({ ...saKeys(sa.suite, sa.outboundKeys), handle: sa.id, spi: sa.outboundSpi, path })
     const name = policyName(sa)
-    const predecessor = this.#children.find((child) => child.policyName === name)
+    const predecessor = this.#children.find((child) => child.policyName === name && !child.isMuted)
     const child = {
       id: sa.id,
       inboundSpi: sa.inboundSpi,
       policyName: name,
       policy: predecessor?.policy ?? sa.id,
       selectors,
+      isMuted: false,
     }
     const isFirst = predecessor === undefined
     this.#children = carries === 'now' || isFirst ? [...this.#children, child] : [child, ...this.#children]
@@ -102,27 +105,40 @@ export class EspTwin {
 
   /** What is sent goes out on this Child SA from now on. */
   useChildSa(id: number): void {
-    const child = this.#children.find((candidate) => candidate.id === id)
+    const child = this.#children.find((candidate) => candidate.id === id && !candidate.isMuted)
     if (child === undefined) return
     this.#children = [...this.#children.filter((other) => other !== child), child]
     this.#carry(child)
+  }
+
+  /** Nothing goes out on this Child SA any more; it still receives. */
+  muteChildSa(id: number): void {
+    const child = this.#children.find((candidate) => candidate.id === id)
+    if (child === undefined || child.isMuted) return
+    this.#children = this.#children.map((other) => (other === child ? { ...child, isMuted: true } : other))
+    this.#pass(child)
   }
 
   #carry(child: Child): void {
     this.sadb.setPolicy({ id: child.policy, ...child.selectors, outbound: child.id })
   }
 
-  /** The youngest that is left of the same tunnel and selectors takes over. @returns false when it was not installed */
+  /** @returns false when it was not installed */
   removeChildSa(id: number): boolean {
     const child = this.#children.find((candidate) => candidate.id === id)
     if (child === undefined) return false
     this.#children = this.#children.filter((other) => other !== child)
-    const heir = this.#children.findLast((other) => other.policy === child.policy)
-    if (heir === undefined) this.sadb.removePolicy(child.policy)
-    else this.#carry(heir)
+    this.#pass(child)
     this.sadb.removeOutbound(id)
     this.sadb.removeInbound(child.inboundSpi)
     return true
+  }
+
+  /** The youngest that is left of the same tunnel and selectors takes over. */
+  #pass({ policy }: Child): void {
+    const heir = this.#children.findLast((other) => other.policy === policy && !other.isMuted)
+    if (heir === undefined) this.sadb.removePolicy(policy)
+    else this.#carry(heir)
   }
 
   /** @param packet what a host's IP stack hands to the TUN device: one IP packet, checksums done */

@@ -129,6 +129,8 @@ export type IkeEvent =
     }
   /** The peer has shown that it receives on this Child SA. */
   | { readonly kind: 'use-child-sa'; readonly id: number; readonly peer: string; readonly tunnel: string }
+  /** The peer has ceased, or is about to cease, to receive on it, and others carry the tunnel: it only receives from now on. */
+  | { readonly kind: 'mute-child-sa'; readonly id: number; readonly peer: string; readonly tunnel: string }
   /** The IKE SA lives on under new keys; Child SAs move along. */
   | {
       readonly kind: 'ike-sa-rekeyed'

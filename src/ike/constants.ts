@@ -84,7 +84,10 @@ export const TASK_RETRY_MS = 1_000
 export const TUNNEL_RETRY_MS = 60_000
 /** A Child SA that the peer deletes sooner than this comes back after a pause. */
 export const SHORT_LIFE_MS = 10_000
-/** An initiator that began without a Child SA has this long to make its own; then the responder makes what it wants. */
+/**
+ * An initiator that began without a Child SA, or whose IKE SA takes over from another, has this long to make its own; then the
+ * responder makes what it wants.
+ */
 export const PEER_FIRST_MS = 1_000
 /** A deleted Child SA receives this long, for what was sent before the switch. */
 export const LINGER_MS = 5_000
@@ -99,6 +102,11 @@ export const USAGE_INTERVAL_MS = 1_000
 export const REDUNDANT_LIFE_MS = 30_000
 /** A peer that has neither spoken nor asked again since our answer has it after this long, or is gone. */
 export const CONFIRMED_AFTER_MS = 30_000
+/**
+ * Two IKE SAs of which each side began one, without knowing of the other's, come up within this time: 35 s until the first
+ * message is given up, and HALF_OPEN_LIFE_MS.
+ */
+export const CROSSING_MS = 70_000
 /** Child SAs of one IKE SA, and requests for more within a minute (THREATS §2). */
 export const CHILDREN_PER_SA = 64
 export const CREATIONS_PER_MINUTE = 60

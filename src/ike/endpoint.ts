@@ -311,13 +311,14 @@ export class IkeEndpoint implements IkeEndpointApi {
   #established(sa: IkeSa, now: Instant): void {
     const peer = sa.peer && this.#peers.find(sa.peer.name)
     if (peer === undefined) return
-    followConfig(this.#core, sa, peer, now)
     sa.lastHeard = now
     this.#halfOpen.authenticated(sa)
     this.#timers.stop(sa.id, 'halfOpenExpiry')
     this.#timers.set(sa.id, 'liveness', now + peer.livenessMs)
     sa.lifetime = lifetimeFrom(peer.rekeyMs, now, this.#env.rng)
     beginTrust(sa, peer, now, this.#env.rng)
+    // The attempt may have begun under another configuration.
+    followConfig(this.#core, sa, peer, now)
     armLifetime(this.#core, sa, now)
     armKeepalive(this.#core, sa, now)
     this.#reconnects.succeeded(peer.name)

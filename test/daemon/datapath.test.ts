@@ -234,6 +234,21 @@ describe('a tunnel in several Child SAs', () => {
     expect(addon.policies.get(1)?.outbound).toBe(8)
   })
 
+  test('one that only receives carries nothing, neither what is its own nor what another covers, too', () => {
+    const addon = new FakeAddon()
+    const datapath = new Datapath(addon, [{ peer: 'office', tunnel: 'lan', local, remote }])
+    const partly = nets('10.2.0.0/25', '10.9.0.0/24')
+    datapath.install(child(7, { localSelectors: local, remoteSelectors: partly }))
+    datapath.install(child(8, { localSelectors: local, remoteSelectors: remote }))
+    const carriers = () => [...addon.policies.values()].map(({ outbound }) => outbound).sort()
+    expect(carriers()).toEqual([7, 8])
+    datapath.mute(7)
+    expect(carriers()).toEqual([8])
+    expect([addon.inbound.has(1007), datapath.remove(8)?.isDown]).toEqual([true, false])
+    expect(carriers()).toEqual([null])
+    expect(datapath.remove(7)?.isDown).toBe(true)
+  })
+
   test('clear leaves nothing', () => {
     const { addon, datapath } = split()
     datapath.install(of(7, 0))

@@ -85,7 +85,8 @@ export function handleInformationalRequest(
   if (state.name !== 'established' && state.name !== 'closing') return
   const deletes = payloads.filter((p): p is PayloadOf<'Delete'> => p.type === 'Delete')
   if (deletes.some((d) => d.protocol === PROTOCOL.IKE)) {
-    if (core.bequeath(sa, state.peer, now)) return holdAnswer(core, sa, request, now)
+    // One that was rekeyed goes because of that: its Child SAs are those of the new one.
+    if (sa.heir === undefined && core.bequeath(sa, state.peer, now)) return holdAnswer(core, sa, request, now)
     sendResponse(core, sa, state.protection, request, [], now)
     if (state.name === 'closing') return core.close(sa, state.failure, now)
     const wasRekeyed = handOver(core, sa, now) || (sa.heirOf !== undefined && !sa.hasChildren)

@@ -297,8 +297,8 @@ function makeSuccessor(
   fresh.nat = old.nat
   fresh.mobility = old.mobility
   fresh.ppk = old.ppk
-  fresh.beganChildless = old.beganChildless
   fresh.authenticatedAs = old.authenticatedAs
+  fresh.origin = old.origin
   fresh.fragmentation = old.fragmentation
   fresh.packetSize = old.packetSize
   fresh.lifetime = lifetimeFrom(peer.rekeyMs, now, core.env.rng)
