@@ -188,7 +188,7 @@ export class RunningDaemon implements Daemon {
     const boot = Promise.resolve(this.#platform.bootShard())
     boot.catch(() => {})
     this.#parts.boot = boot
-    const { host, sockets, datapath } = await this.#openHost()
+    const { addon, host, sockets, datapath } = await this.#openHost()
 
     const addresses = new Addresses(this.#config.peers, {
       peers: this.#peers,
@@ -201,7 +201,7 @@ export class RunningDaemon implements Daemon {
     const outcomes = await Promise.allSettled([
       setUpNetwork(network, this.#interruption.signal),
       this.#startShard(boot, host, sockets),
-      this.#createEndpoint(datapath),
+      this.#createEndpoint(datapath, host),
       this.#platform.createJobRunner(reporter.logger),
     ])
     // All have ended, so that a failure of one leaves nothing running behind the clean-up.
@@ -215,6 +215,7 @@ export class RunningDaemon implements Daemon {
     const connections = new Connections({
       ...network,
       endpoint: endpoint.value,
+      addon,
       sockets,
       datapath,
       peers: this.#peers,
@@ -238,7 +239,7 @@ export class RunningDaemon implements Daemon {
   }
 
   /** Everything that can fail because of somebody else on this host comes first, and costs milliseconds. */
-  async #openHost(): Promise<{ host: Host; sockets: UdpSockets; datapath: Datapath }> {
+  async #openHost(): Promise<{ addon: NativeAddon; host: Host; sockets: UdpSockets; datapath: Datapath }> {
     const reporter = this.#reporter
     const beganInterface = now()
     const addon = await this.#platform.loadAddon()
@@ -258,7 +259,7 @@ export class RunningDaemon implements Daemon {
 
     const datapath = new Datapath(addon, tunnelSelectors(this.#config.peers))
     this.#parts.datapath = datapath
-    return { host, sockets, datapath }
+    return { addon, host, sockets, datapath }
   }
 
   async #startShard(boot: Promise<ShardBoot>, host: Host, sockets: UdpSockets): Promise<ShardHandle> {
@@ -276,7 +277,7 @@ export class RunningDaemon implements Daemon {
     return shard
   }
 
-  async #createEndpoint(datapath: Datapath): Promise<IkeEndpointApi> {
+  async #createEndpoint(datapath: Datapath, host: Host): Promise<IkeEndpointApi> {
     const { ikePort, nattPort } = this.#config.listen
     const { keyLog } = this.#parts
     return this.#platform.createEndpoint(
@@ -286,6 +287,7 @@ export class RunningDaemon implements Daemon {
         lastInbound: (id) => instantOf(datapath.lastInboundMs(id)),
         lastOutbound: (id) => instantOf(datapath.lastOutboundMs(id)),
         usage: (id) => datapath.usage(id),
+        pathMtu: ({ address }) => host.pathMtuTo(address),
         ...(keyLog === undefined ? {} : { keyLog: createKeyLog((line) => keyLog.write(line)) }),
       },
       { rng: systemRng, logger: this.#reporter.logger },

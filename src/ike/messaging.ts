@@ -4,7 +4,15 @@ import { EXCHANGE_TYPE } from '../wire/iana.ts'
 import { encodeIkeMessage } from '../wire/ike-message.ts'
 import type { IkeMessage, Payload } from '../wire/ike-types.ts'
 import type { Datagram } from './api.ts'
-import { SENDS_BEFORE_SMALLER, SENDS_BEFORE_SPREAD, SMALL_PACKET_SIZE } from './constants.ts'
+import {
+  PROBE_LEAST_MS,
+  PROBE_MOST_MS,
+  PROBE_ROUND_TRIPS,
+  RETRANSMIT_FIRST_MS,
+  SENDS_BEFORE_SMALLER,
+  SENDS_BEFORE_SPREAD,
+  SMALL_PACKET_SIZE,
+} from './constants.ts'
 import type { Core } from './core.ts'
 import { ikeRoom } from './fragments.ts'
 import type { IkeSa } from './ike-sa.ts'
@@ -37,6 +45,24 @@ export function sendRequest(
   const header = sa.header(exchangeType, sa.requests.nextId, false)
   const messages = protection.sealWithin(header, payloads, messageLimit(sa))
   begin(core, sa, { exchangeType, purpose, messages, payloads, protection }, now)
+}
+
+/** In one piece whatever its size; once unanswered, in small ones. @param request.size octets of the IP packet */
+export function sendProbe(
+  core: Core,
+  sa: IkeSa,
+  protection: Protection,
+  request: { readonly exchangeType: number; readonly payloads: readonly Payload[]; readonly size: number },
+  now: Instant,
+): void {
+  const { exchangeType, payloads, size } = request
+  const message = protection.seal(sa.header(exchangeType, sa.requests.nextId, false), payloads)
+  const probe = { size, isWhole: true }
+  sa.requests.begin({ exchangeType, purpose: 'probe-path', messages: [message], payloads, protection, probe })
+  sa.askedAt = now
+  sa.lastSent = now
+  core.transmit(sa.path, message, true)
+  core.timers.set(sa.id, 'retransmit', now + probeWait(sa))
 }
 
 /** Answers `request`, remembers the answer for its repetition, and sends it. */
@@ -104,12 +130,14 @@ export function retransmit(core: Core, sa: IkeSa, now: Instant, provenAlive: boo
   const { outstanding } = sa.requests
   if (outstanding === undefined) return true
   if (!hasTriesLeft(outstanding) && !provenAlive) return false
+  const isLostProbe = outstanding.probe?.isWhole === true
   countSend(sa, outstanding, false)
-  transmitAll(core, sa, outstanding.messages, now)
+  transmitAgain(core, sa, outstanding, now)
   if (outstanding.sends > SENDS_BEFORE_SPREAD) spread(core, sa, outstanding)
   core.timers.set(sa.id, 'retransmit', now + retransmitDelay(outstanding.sends, outstanding.isUrgent))
   const { peer } = sa
-  if (peer !== undefined) {
+  // That a size gets lost is an answer, too.
+  if (peer !== undefined && !isLostProbe) {
     core.emit({ kind: 'retransmit', ikeSaId: sa.id, peer: peer.name, attempt: outstanding.sends })
   }
   return true
@@ -121,7 +149,7 @@ export function hurry(core: Core, sa: IkeSa, now: Instant): void {
   if (outstanding === undefined) return
   outstanding.isUrgent = true
   outstanding.sends = 1
-  if (sa.lastSent < now) transmitAll(core, sa, outstanding.messages, now)
+  if (sa.lastSent < now) transmitAgain(core, sa, outstanding, now)
   core.timers.set(sa.id, 'retransmit', now + retransmitDelay(1, true))
 }
 
@@ -130,12 +158,13 @@ export function resend(core: Core, sa: IkeSa, now: Instant): void {
   const { outstanding } = sa.requests
   if (outstanding === undefined) return
   outstanding.sends = 1
-  transmitAll(core, sa, outstanding.messages, now)
+  transmitAgain(core, sa, outstanding, now)
   core.timers.set(sa.id, 'retransmit', now + retransmitDelay(1, outstanding.isUrgent))
 }
 
 function begin(core: Core, sa: IkeSa, request: Omit<OutstandingRequest, 'messageId' | 'sends'>, now: Instant): void {
   const { sends } = sa.requests.begin(request)
+  sa.askedAt = now
   transmitAll(core, sa, request.messages, now)
   core.timers.set(sa.id, 'retransmit', now + retransmitDelay(sends))
 }
@@ -143,6 +172,22 @@ function begin(core: Core, sa: IkeSa, request: Omit<OutstandingRequest, 'message
 function transmitAll(core: Core, sa: IkeSa, messages: readonly Uint8Array[], now: Instant, path = sa.path): void {
   sa.lastSent = now
   for (const message of messages) core.transmit(path, message)
+}
+
+/** A probe has told what it can; from now on it is a request that needs its answer. */
+function transmitAgain(core: Core, sa: IkeSa, request: OutstandingRequest, now: Instant): void {
+  const { probe } = request
+  if (probe?.isWhole === true) {
+    probe.isWhole = false
+    cutTo(sa, request, ikeRoom(sa.path, SMALL_PACKET_SIZE), false)
+  }
+  transmitAll(core, sa, request.messages, now)
+}
+
+/** @returns milliseconds after which an answer to a probe comes no more */
+function probeWait({ roundTripMs }: IkeSa): number {
+  if (roundTripMs === Number.POSITIVE_INFINITY) return RETRANSMIT_FIRST_MS
+  return Math.min(PROBE_MOST_MS, Math.max(PROBE_LEAST_MS, PROBE_ROUND_TRIPS * roundTripMs))
 }
 
 /** The same octets where else the peer may be: which of the paths works is told by the answer (RFC 4555 §3.10). */
@@ -172,13 +217,17 @@ function countSend(sa: IkeSa, sent: SentMessage, isResponse: boolean): void {
 
 /** FR-13: the same payloads in more fragments, with new IVs. Changes nothing when a small packet holds each of them. */
 function cutSmaller(sa: IkeSa, sent: SentMessage, isResponse: boolean): void {
+  // What follows on this IKE SA takes the same path.
+  if (cutTo(sa, sent, ikeRoom(sa.path, SMALL_PACKET_SIZE), isResponse)) sa.packetSize = SMALL_PACKET_SIZE
+}
+
+/** @param limit octets of one message. @returns whether it had to be cut, and could */
+function cutTo(sa: IkeSa, sent: SentMessage, limit: number, isResponse: boolean): boolean {
   const { protection } = sent
   if (!sa.fragmentation || sa.protection === undefined || protection === undefined || sent.payloads === undefined)
-    return
-  const limit = ikeRoom(sa.path, SMALL_PACKET_SIZE)
-  if (sent.messages.every((message) => message.length <= limit)) return
-  // What follows on this IKE SA takes the same path.
-  sa.packetSize = SMALL_PACKET_SIZE
+    return false
+  if (sent.messages.every((message) => message.length <= limit)) return false
   const header = sa.header(sent.exchangeType, sent.messageId, isResponse)
   sent.messages = protection.sealWithin(header, sent.payloads, limit)
+  return true
 }

@@ -24,6 +24,7 @@ export type RequestPurpose =
   | 'update-addresses'
   | 'check-path'
   | 'follow-up'
+  | 'probe-path'
 
 /** A request or response that may have to go again. */
 export interface SentMessage {
@@ -40,8 +41,17 @@ export interface SentMessage {
   isUrgent?: boolean
 }
 
+/** A request that asks whether the path carries packets of its size. */
+export interface Probe {
+  /** Octets of the IP packet. */
+  readonly size: number
+  /** It went out once, in one piece. */
+  isWhole: boolean
+}
+
 export interface OutstandingRequest extends SentMessage {
   readonly purpose: RequestPurpose
+  readonly probe?: Probe
   /** Other paths on which it was tried (MOBIKE). */
   spread?: readonly Path[]
 }

@@ -1,6 +1,6 @@
 /**
  * Inner MTU from the path: how large an inner packet may be so that its ESP-in-UDP datagram fits. Knows no ESP: what the
- * cipher adds comes in as numbers. Path MTU discovery while running is not done here.
+ * cipher adds comes in as numbers. This is the device's MTU, an upper bound; each peer's path has its own (ike/path-mtu.ts).
  */
 import { batchWord, ipQueryAsync } from './iproute.ts'
 import { familyOf } from './prefix.ts'
@@ -24,7 +24,7 @@ export const LEAST_MTU = { 4: 576, 6: 1280 } as const
 /** Assumed when the path is unknown: Ethernet. */
 export const DEFAULT_PATH_MTU = 1500
 /** Jumbo frames; beyond that (loopback) nothing is gained, since the device hands over 64 KiB at once anyway. */
-const LARGEST_PATH_MTU = 9000
+export const LARGEST_PATH_MTU = 9000
 
 /** @returns octets; 1438 for IPv4 over 1500 with AES-GCM (IV 8, ICV 16, alignment 4) */
 export function innerMtu(pathMtu: number, outerFamily: 4 | 6, esp: EspOverhead): number {

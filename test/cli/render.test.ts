@@ -182,6 +182,7 @@ describe('status', () => {
             ppk: 'office-2026',
             behindNat: { local: true, remote: false },
             mobike: true,
+            pathMtu: 1500,
             ageMs: 61_000,
           },
         ],
