@@ -173,8 +173,14 @@ void Outbound::admit(SaOutbound& sa, const InnerPacket& packet, const SuperPacke
   switch (sa.limit.fit(length, packet.family, mayFragment)) {
     case Fit::fits:
       return seal(sa, super, nextHeaderOf(packet.family), df, nowMs);
-    case Fit::outerFragments:
+    case Fit::outerFragments: {
+      // Smaller segments get through where fragments may not.
+      SuperPacket smaller = super;
+      if (packet.fragment == Fragment::none && planSmaller(&smaller, sa.limit.room.load(std::memory_order_relaxed))) {
+        return seal(sa, smaller, nextHeaderOf(packet.family), df, nowMs);
+      }
       return seal(sa, super, nextHeaderOf(packet.family), false, nowMs);
+    }
     case Fit::innerFragments:
       return sealFragments(sa, super, df, nowMs);
     case Fit::tooBig:

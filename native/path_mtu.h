@@ -63,7 +63,8 @@ struct PathLimit {
  */
 class StallWatch {
  public:
-  // Implementation: how often it is looked at, how long silence lasts, and how often packets that are answered are doubted.
+  // Implementation: how often it is looked at, how long the first silence is, and how often a path that answers is asked: one
+  // large flow may be lost while others are not.
   static constexpr uint64_t kLookMs = 50, kSilentMs = 400, kDoubtMs = 60000;
 
   /** @returns true when it is time to call `doubts` */
@@ -74,22 +75,23 @@ class StallWatch {
   }
   /** @param heardMs of the last packet from the peer. @returns true when the path is to be asked */
   bool doubts(uint64_t nowMs, uint64_t heardMs) {
-    const uint64_t since = sinceMs_.load(std::memory_order_relaxed);
+    const uint64_t since = sinceMs_.load(std::memory_order_relaxed), wait = waitMs_.load(std::memory_order_relaxed);
     const uint64_t doubted = doubtedMs_.load(std::memory_order_relaxed);
-    const bool isRegular = doubted != 0 && nowMs - doubted >= kDoubtMs;
     if (doubted == 0) doubtedMs_.store(nowMs, std::memory_order_relaxed);
-    if (!isRegular && (since == 0 || heardMs >= since)) {
-      sinceMs_.store(nowMs, std::memory_order_relaxed);
-      return false;
-    }
-    if (!isRegular && nowMs - since < kSilentMs) return false;
-    sinceMs_.store(nowMs, std::memory_order_relaxed);
+    const bool isAnswered = since == 0 || heardMs >= since;
+    const bool isRegular = doubted != 0 && nowMs - doubted >= kDoubtMs;
+    const bool isSilent = !isAnswered && nowMs - since >= wait;
+    if (isAnswered || isSilent) sinceMs_.store(nowMs, std::memory_order_relaxed);
+    if (isAnswered) waitMs_.store(kSilentMs, std::memory_order_relaxed);
+    if (!isRegular && !isSilent) return false;
+    // Some only send: what was asked in vain is asked less often.
+    if (isSilent && wait < kDoubtMs) waitMs_.store(wait * 2, std::memory_order_relaxed);
     doubtedMs_.store(nowMs, std::memory_order_relaxed);
     return true;
   }
 
  private:
-  std::atomic<uint64_t> lookedMs_{0}, sinceMs_{0}, doubtedMs_{0};
+  std::atomic<uint64_t> lookedMs_{0}, sinceMs_{0}, waitMs_{kSilentMs}, doubtedMs_{0};
 };
 
 }  // namespace tsvpn

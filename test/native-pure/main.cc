@@ -86,6 +86,7 @@ int main(int argc, char** argv) {
   const Part parts[] = {
       {"replay", pure::runReplay}, {"ip", pure::runIp},     {"segment", pure::runSegment}, {"coalesce", pure::runCoalesce},
       {"policy", pure::runPolicy}, {"sadb", pure::runSadb}, {"send", pure::runSend}, {"esp", pure::runEsp},
+      {"path", pure::runPath},
       {"datapath", pure::runDatapath},
   };
   pure::g_seed = std::strtoull(argv[1], nullptr, 10);
