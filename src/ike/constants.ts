@@ -131,6 +131,8 @@ export const PROBE_TRIES = 2
 export const PROBE_ROUND_TRIPS = 3
 export const PROBE_LEAST_MS = 200
 export const PROBE_MOST_MS = 3_000
+/** So many sends of a probe follow each other that fast: as it is, in fragments, without its padding. */
+export const QUICK_PROBE_SENDS = 2
 /** What was learnt of a path is believed this long (RFC 8201 §4, RFC 8899 §5.1.1). */
 export const PATH_MTU_LIFE_MS = 10 * 60_000
 /** A path that was just found to be good is not asked again sooner: who only sends hears nothing back. */

@@ -171,6 +171,8 @@ export class IkeSa {
   /** When the outstanding request was first sent, and the shortest time that an answer took. */
   askedAt: Instant = 0
   roundTripMs = Number.POSITIVE_INFINITY
+  /** The peer does not take a probe that comes again in fragments. */
+  ignoresPieces = false
   readonly reassembly = { request: new Reassembly(), response: new Reassembly() } as const
   /** Time of the last authenticated message of the peer. */
   lastHeard: Instant

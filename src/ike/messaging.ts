@@ -8,6 +8,7 @@ import {
   PROBE_LEAST_MS,
   PROBE_MOST_MS,
   PROBE_ROUND_TRIPS,
+  QUICK_PROBE_SENDS,
   RETRANSMIT_FIRST_MS,
   SENDS_BEFORE_SMALLER,
   SENDS_BEFORE_SPREAD,
@@ -20,6 +21,7 @@ import type { Protection } from './protect.ts'
 import {
   hasTriesLeft,
   type OutstandingRequest,
+  type Probe,
   type RequestPurpose,
   retransmitDelay,
   type SentMessage,
@@ -57,7 +59,7 @@ export function sendProbe(
 ): void {
   const { exchangeType, payloads, size } = request
   const message = protection.seal(sa.header(exchangeType, sa.requests.nextId, false), payloads)
-  const probe = { size, isWhole: true }
+  const probe = { size, form: 'whole' } as const
   sa.requests.begin({ exchangeType, purpose: 'probe-path', messages: [message], payloads, protection, probe })
   sa.askedAt = now
   sa.lastSent = now
@@ -130,14 +132,15 @@ export function retransmit(core: Core, sa: IkeSa, now: Instant, provenAlive: boo
   const { outstanding } = sa.requests
   if (outstanding === undefined) return true
   if (!hasTriesLeft(outstanding) && !provenAlive) return false
-  const isLostProbe = outstanding.probe?.isWhole === true
+  const isProbing = outstanding.probe !== undefined && outstanding.sends <= QUICK_PROBE_SENDS
   countSend(sa, outstanding, false)
   transmitAgain(core, sa, outstanding, now)
   if (outstanding.sends > SENDS_BEFORE_SPREAD) spread(core, sa, outstanding)
-  core.timers.set(sa.id, 'retransmit', now + retransmitDelay(outstanding.sends, outstanding.isUrgent))
+  const wait = isProbing ? probeWait(sa) : retransmitDelay(outstanding.sends, outstanding.isUrgent)
+  core.timers.set(sa.id, 'retransmit', now + wait)
   const { peer } = sa
   // That a size gets lost is an answer, too.
-  if (peer !== undefined && !isLostProbe) {
+  if (peer !== undefined && !isProbing) {
     core.emit({ kind: 'retransmit', ikeSaId: sa.id, peer: peer.name, attempt: outstanding.sends })
   }
   return true
@@ -174,14 +177,24 @@ function transmitAll(core: Core, sa: IkeSa, messages: readonly Uint8Array[], now
   for (const message of messages) core.transmit(path, message)
 }
 
-/** A probe has told what it can; from now on it is a request that needs its answer. */
 function transmitAgain(core: Core, sa: IkeSa, request: OutstandingRequest, now: Instant): void {
-  const { probe } = request
-  if (probe?.isWhole === true) {
-    probe.isWhole = false
-    cutTo(sa, request, ikeRoom(sa.path, SMALL_PACKET_SIZE), false)
-  }
+  if (request.probe !== undefined) shrink(sa, request, request.probe)
   transmitAll(core, sa, request.messages, now)
+}
+
+/**
+ * A probe has told what it can; from now on it is a request that needs its answer. By turns in fragments, which are the same
+ * message, and without its padding, for peers that take no INFORMATIONAL in fragments (as strongSwan built with mediation).
+ * The latter is not what RFC 7296 §2.1 calls a retransmission: a peer that has seen the first copy knows it by its Message ID
+ * and repeats its answer, or drops it and answers the next fragments.
+ */
+function shrink(sa: IkeSa, request: OutstandingRequest, probe: Probe): void {
+  const { protection } = request
+  if (protection === undefined || sa.protection === undefined) return
+  probe.form = probe.form === 'pieces' || (probe.form === 'whole' && sa.ignoresPieces) ? 'empty' : 'pieces'
+  const header = sa.header(request.exchangeType, request.messageId, false)
+  const payloads = probe.form === 'empty' ? [] : (request.payloads ?? [])
+  request.messages = protection.sealWithin(header, payloads, ikeRoom(sa.path, SMALL_PACKET_SIZE))
 }
 
 /** @returns milliseconds after which an answer to a probe comes no more */
@@ -217,17 +230,13 @@ function countSend(sa: IkeSa, sent: SentMessage, isResponse: boolean): void {
 
 /** FR-13: the same payloads in more fragments, with new IVs. Changes nothing when a small packet holds each of them. */
 function cutSmaller(sa: IkeSa, sent: SentMessage, isResponse: boolean): void {
-  // What follows on this IKE SA takes the same path.
-  if (cutTo(sa, sent, ikeRoom(sa.path, SMALL_PACKET_SIZE), isResponse)) sa.packetSize = SMALL_PACKET_SIZE
-}
-
-/** @param limit octets of one message. @returns whether it had to be cut, and could */
-function cutTo(sa: IkeSa, sent: SentMessage, limit: number, isResponse: boolean): boolean {
   const { protection } = sent
   if (!sa.fragmentation || sa.protection === undefined || protection === undefined || sent.payloads === undefined)
-    return false
-  if (sent.messages.every((message) => message.length <= limit)) return false
+    return
+  const limit = ikeRoom(sa.path, SMALL_PACKET_SIZE)
+  if (sent.messages.every((message) => message.length <= limit)) return
+  // What follows on this IKE SA takes the same path.
+  sa.packetSize = SMALL_PACKET_SIZE
   const header = sa.header(sent.exchangeType, sent.messageId, isResponse)
   sent.messages = protection.sealWithin(header, sent.payloads, limit)
-  return true
 }

@@ -3,8 +3,9 @@
  * a router says so (RFC 8201) or a probe gets lost, and up again after PATH_MTU_LIFE_MS. A probe is an INFORMATIONAL request:
  *   --> HDR, SK { N(PATH_PROBE, zeros) }      as large as the size in question, in one piece that nobody may fragment
  *   <-- HDR, SK { }
- * Lost, it is sent again in small fragments (RFC 7383 §2.5.2): the peer answers in any case, and a narrow path never looks
- * like a dead peer. Without fragments there is no probing, and only the network's word counts.
+ * Lost, it is sent again in small fragments (RFC 7383 §2.5.2), and in the end without the notify: the peer answers in any
+ * case, and a narrow path never looks like a dead peer. Where there are no fragments there is no probing, and only the
+ * network's word counts.
  */
 import type { Instant } from '../env.ts'
 import { EXCHANGE_TYPE } from '../wire/iana.ts'
@@ -69,6 +70,8 @@ export function learnPath(core: Core, sa: IkeSa, childIds: readonly number[]): v
 /** The same path under new keys. */
 export function inheritPath(core: Core, from: IkeSa, to: IkeSa, now: Instant): void {
   to.pathMtu = from.pathMtu
+  to.ignoresPieces = from.ignoresPieces
+  to.roundTripMs = from.roundTripMs
   goOn(core, to, now)
 }
 
@@ -118,7 +121,9 @@ export function beginProbe(core: Core, sa: IkeSa, now: Instant): void {
 }
 
 /** The answer to one, be it to its pieces. */
-export function onProbed(core: Core, sa: IkeSa, { size, isWhole }: Probe, now: Instant): void {
+export function onProbed(core: Core, sa: IkeSa, { size, form }: Probe, now: Instant): void {
+  if (form === 'empty') sa.ignoresPieces = true
+  const isWhole = form === 'whole'
   const { pathMtu } = sa
   if (pathMtu === undefined || sa.state.name !== 'established') return
   const { search } = pathMtu

@@ -45,8 +45,8 @@ export interface SentMessage {
 export interface Probe {
   /** Octets of the IP packet. */
   readonly size: number
-  /** It went out once, in one piece. */
-  isWhole: boolean
+  /** How it went out last: at full size, in small fragments, or without its padding. */
+  form: 'whole' | 'pieces' | 'empty'
 }
 
 export interface OutstandingRequest extends SentMessage {

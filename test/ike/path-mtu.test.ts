@@ -282,6 +282,47 @@ describe('an IKE SA', () => {
     expect(probesOf(pair).length).toBeLessThanOrEqual(11)
   })
 
+  it('a peer that takes no probe in fragments gets it without its padding: it does not look dead, and is known from then on', () => {
+    const pair = narrowing()
+    const { net, world } = pair
+    net.tap = (datagram) => {
+      const message = ikeIn(datagram)
+      const isPiece = message?.encrypted?.type === 'SKF' && message.header.exchangeType === EXCHANGE_TYPE.INFORMATIONAL
+      return isPiece || packetSize(datagram) > 1400 ? undefined : datagram
+    }
+    pair.hear({ kind: 'doubt' })
+    world.run(1_500)
+    expect(pair.mtu()).toBeLessThan(1_400)
+    world.run(20_000)
+    expect(pair.mtu()).toBeLessThanOrEqual(1_400)
+    expect(pair.mtu()).toBeGreaterThan(1_400 - PATH_STEP)
+    expect(pair.left.eventsOf('ike-sa-closed')).toEqual([])
+    // Fragments were sent for the first one alone.
+    const inPieces = world.sent.filter(
+      ({ from, datagram }) => from === 'left' && ikeIn(datagram)?.encrypted?.type === 'SKF',
+    )
+    expect(new Set(inPieces.map(({ datagram }) => ikeIn(datagram)?.header.messageId)).size).toBe(1)
+  })
+
+  it('a probe that got through, and its answer did not: the answer is asked for again, and nothing breaks', () => {
+    const pair = narrowing()
+    let swallowed = 0
+    pair.net.tap = (datagram) => {
+      const header = ikeIn(datagram)?.header
+      return header?.exchangeType === EXCHANGE_TYPE.INFORMATIONAL && header.isResponse && swallowed++ < 3
+        ? undefined
+        : datagram
+    }
+    pair.hear({ kind: 'doubt' })
+    pair.world.run(20_000)
+    expect(swallowed).toBeGreaterThan(3)
+    expect(pair.left.eventsOf('ike-sa-closed')).toEqual([])
+    expect(trafficFlows(pair)).toBe(true)
+    pair.hear({ kind: 'doubt' })
+    pair.world.run(5_000)
+    expect(pair.left.endpoint.snapshot().length).toBe(1)
+  })
+
   it('a peer that dies while a probe is out is found dead as ever', () => {
     const pair = narrowing()
     pair.net.tap = () => undefined
