@@ -59,7 +59,7 @@ export function sendProbe(
 ): void {
   const { exchangeType, payloads, size } = request
   const message = protection.seal(sa.header(exchangeType, sa.requests.nextId, false), payloads)
-  const probe = { size, form: 'whole' } as const
+  const probe: Probe = { size, form: 'whole', sealed: {} }
   sa.requests.begin({ exchangeType, purpose: 'probe-path', messages: [message], payloads, protection, probe })
   sa.askedAt = now
   sa.lastSent = now
@@ -194,7 +194,8 @@ function shrink(sa: IkeSa, request: OutstandingRequest, probe: Probe): void {
   probe.form = probe.form === 'pieces' || (probe.form === 'whole' && sa.ignoresPieces) ? 'empty' : 'pieces'
   const header = sa.header(request.exchangeType, request.messageId, false)
   const payloads = probe.form === 'empty' ? [] : (request.payloads ?? [])
-  request.messages = protection.sealWithin(header, payloads, ikeRoom(sa.path, SMALL_PACKET_SIZE))
+  probe.sealed[probe.form] ??= protection.sealWithin(header, payloads, ikeRoom(sa.path, SMALL_PACKET_SIZE))
+  request.messages = probe.sealed[probe.form] ?? []
 }
 
 /** @returns milliseconds after which an answer to a probe comes no more */

@@ -47,6 +47,8 @@ export interface Probe {
   readonly size: number
   /** How it went out last: at full size, in small fragments, or without its padding. */
   form: 'whole' | 'pieces' | 'empty'
+  /** Each form is sealed once: what is sent again is the same octets (V2-004). */
+  readonly sealed: Partial<Record<Probe['form'], readonly Uint8Array[]>>
 }
 
 export interface OutstandingRequest extends SentMessage {
