@@ -5,19 +5,20 @@
  *
  *     node handshake-load.js PLAN.json      prints a LoadResult as JSON
  */
-import { createSocket, type Socket } from 'node:dgram'
-import { once } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
 import { runCryptoJob } from '../src/crypto/jobs.ts'
 import { parsePrivateKey, parsePublicKey } from '../src/crypto/keys.ts'
+import { adoptAddon } from '../src/crypto/registry.ts'
 import { silentLogger } from '../src/env.ts'
 import type { Datagram, IkeEvent, PeerConfig } from '../src/ike/api.ts'
 import { IkeEndpoint } from '../src/ike/endpoint.ts'
 import { now } from '../src/io/clock.ts'
+import type { NativeAddon, NativeIkeSocket } from '../src/io/native.ts'
 import { systemRng } from '../src/io/rng.ts'
 import { parseEspProposal, parseIkeProposal } from '../src/sa/proposal.ts'
 import { fromCidr, type TrafficSelector } from '../src/sa/traffic-selector.ts'
 import { ID_TYPE } from '../src/wire/iana.ts'
+import { loadAddon } from './addon.ts'
 import { type Initiator, type LoadPlan, type LoadResult, NATT_PORT, SUITE } from './handshake-plan.ts'
 
 /** A request has been sent again several times by then. */
@@ -58,32 +59,26 @@ function peerConfig(plan: LoadPlan, initiator: Initiator): PeerConfig {
 
 class Caller {
   readonly #endpoint: IkeEndpoint
-  readonly #socket: Socket
+  readonly #socket: NativeIkeSocket
   readonly #address: string
   #timer: NodeJS.Timeout | undefined
   #awaited: { readonly kind: IkeEvent['kind']; resolve(): void; reject(error: Error): void } | undefined
   #retransmits = 0
 
-  private constructor(plan: LoadPlan, initiator: Initiator, socket: Socket) {
-    this.#address = initiator.address
-    this.#socket = socket
+  constructor(plan: LoadPlan, initiator: Initiator, addon: NativeAddon) {
+    const { address } = initiator
+    this.#address = address
     this.#endpoint = new IkeEndpoint(
       { peers: [peerConfig(plan, initiator)], ports: { ike: 500, natt: NATT_PORT } },
       env,
     )
-    socket.on('message', (data, from) => {
-      const local = { family: 4, address: initiator.address, port: NATT_PORT } as const
-      const remote = { family: 4, address: from.address, port: from.port } as const
-      this.#endpoint.handleDatagram({ local, remote, data: new Uint8Array(data) }, now())
+    const local = { family: 4, address, port: NATT_PORT } as const
+    const fd = addon.openUdp({ family: 4, address, port: NATT_PORT, mark: 0, reusePort: false, esp: false })
+    this.#socket = addon.ikeSocket(fd, 4, (data, _, remoteAddress, remotePort) => {
+      const remote = { family: 4, address: remoteAddress, port: remotePort } as const
+      this.#endpoint.handleDatagram({ local, remote, data }, now())
       this.#drain()
     })
-  }
-
-  static async open(plan: LoadPlan, initiator: Initiator): Promise<Caller> {
-    const socket = createSocket('udp4')
-    socket.bind(NATT_PORT, initiator.address)
-    await once(socket, 'listening')
-    return new Caller(plan, initiator, socket)
   }
 
   get retransmits(): number {
@@ -136,7 +131,7 @@ class Caller {
   }
 
   #send({ remote, data }: Datagram): void {
-    this.#socket.send(data, remote.port, remote.address)
+    this.#socket.send(data, '', remote.address, remote.port)
   }
 
   #handle(event: IkeEvent): void {
@@ -189,7 +184,9 @@ async function measure(plan: LoadPlan, callers: readonly Caller[]): Promise<Load
 }
 
 const plan = JSON.parse(readFileSync(process.argv[2] ?? '', 'utf8')) as LoadPlan
-const callers = await Promise.all(plan.initiators.map((initiator) => Caller.open(plan, initiator)))
+const addon = await loadAddon()
+adoptAddon(addon)
+const callers = plan.initiators.map((initiator) => new Caller(plan, initiator, addon))
 const result = await measure(plan, callers)
 for (const caller of callers) caller.close()
 process.stdout.write(`${JSON.stringify(result)}\n`)

@@ -17,9 +17,9 @@ export interface BenchOptions {
 
 const USAGE = `npm run bench -- [options]      (as root: it makes network namespaces)
   --seconds N     length of each TCP run (5); 3 with one round is a quick look
-  --rounds N      how often each measurement is taken, peers alternating (3)
-  --only A,B      peers: veth, tsvpn, wireguard-go, strongswan
-  --no-udp        leave out the search for the highest UDP rate
+  --rounds N      how often each measurement is taken, peers alternating (5)
+  --only A,B      peers: veth, tsvpn, wireguard-go, strongswan, addon, 'plain loop'
+  --no-udp        leave out the searches for the highest rate of UDP and IMIX
   --no-network    only seal/open per packet size
   --no-crypto     only the network
   --output FILE   where the JSON goes (bench/results/<time>.json)
@@ -41,7 +41,7 @@ export function readOptions(argv: readonly string[]): BenchOptions | string {
   })
   if (values.help) return USAGE
   const seconds = Number(values.seconds)
-  const rounds = Number(values.rounds ?? (seconds < 5 ? 1 : 3))
+  const rounds = Number(values.rounds ?? (seconds < 5 ? 1 : 5))
   if (!(seconds >= 1) || !(rounds >= 1)) return `expected --seconds and --rounds of at least 1\n${USAGE}`
   return {
     seconds,

@@ -1,36 +1,24 @@
 /**
  * `npm run bench`: builds the lab and measures, side by side and alternating, a veth pair without a tunnel, tsvpn,
- * wireguard-go and strongSwan with kernel-libipsec; then seal and open per packet size. Prints tables, writes JSON. Only
- * ratios within one run count: the speed of a machine drifts.
+ * wireguard-go, strongSwan with kernel-libipsec, and the datapath alone; then seal and open per packet size. Prints tables
+ * and how the ratios stand to the goals, writes JSON and an SVG. Only ratios within one run count: the speed of a machine
+ * drifts.
  */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { REPO } from '../test/lab/lib/paths.ts'
 import { missingForLab } from '../test/lab/lib/tools.ts'
+import { BARE } from './bare.ts'
+import { COLUMNS } from './columns.ts'
+import { judge, type Verdict } from './goals.ts'
 import { describeMachine } from './machine.ts'
-import { type Idle, idle, idlePing, tcp, UDP_SIZE, udpRate, upToFirstPing } from './measure.ts'
+import { type Idle, idle, upToFirstPing } from './measure.ts'
 import { type BenchOptions, readOptions } from './options.ts'
 import { type Contestant, KINDS, missingFor } from './peers.ts'
+import { plotGoals } from './plot.ts'
 import { type SealRow, SIZES, sealRows } from './seal.ts'
 import { type Samples, summarize } from './statistics.ts'
-import { gbit, kilo, table } from './table.ts'
-
-type Measure = (c: Contestant, options: BenchOptions) => Promise<number>
-
-interface Column {
-  readonly key: string
-  readonly title: string
-  readonly show: (value: number) => string
-  readonly measure: Measure
-}
-
-const COLUMNS: readonly Column[] = [
-  { key: 'tcpUp', title: 'TCP up Gbit/s', show: gbit, measure: (c, o) => tcp(c, { seconds: o.seconds }) },
-  { key: 'tcpDown', title: 'TCP down', show: gbit, measure: (c, o) => tcp(c, { seconds: o.seconds, reverse: true }) },
-  { key: 'tcp4', title: '4 streams', show: gbit, measure: (c, o) => tcp(c, { seconds: o.seconds, streams: 4 }) },
-  { key: 'ping', title: 'ping ms', show: (v) => v.toFixed(3), measure: idlePing },
-  { key: 'udp', title: `${UDP_SIZE} B UDP k/s`, show: kilo, measure: (c, o) => udpRate(c, o.seconds < 5 ? 1 : 2) },
-]
+import { table } from './table.ts'
 
 interface Result {
   readonly name: string
@@ -42,13 +30,16 @@ interface Result {
   upToFirstPingMs?: Samples
 }
 
+const ALL = [...KINDS, ...BARE]
+const isBare = ({ name }: { readonly name: string }) => BARE.some((kind) => kind.name === name)
+
 const progress = (text: string) => process.stderr.write(`${text}\n`)
 
 async function measureNetwork(options: BenchOptions): Promise<Result[]> {
   const results: Result[] = []
   const contestants: Contestant[] = []
   try {
-    for (const kind of KINDS) {
+    for (const kind of ALL) {
       if (options.only.length > 0 && !options.only.includes(kind.name)) continue
       const missing = missingFor(kind)
       if (missing.length > 0) {
@@ -67,9 +58,10 @@ async function measureNetwork(options: BenchOptions): Promise<Result[]> {
     await measureColumns(options, contestants, results)
     for (const c of contestants) {
       const result = results.find(({ name }) => name === c.name)
-      if (!result || c.pid === undefined) continue
+      const pid = c.pids[1]
+      if (!result || pid === undefined || isBare(c)) continue
       progress(`idle: ${c.name}`)
-      result.idle = await idle(c.pid, options.seconds < 5 ? 5 : 20)
+      result.idle = await idle(pid, options.seconds < 5 ? 5 : 20)
       if (c.client) {
         const samples: number[] = []
         for (let i = 0; i < 5; i++) samples.push(await upToFirstPing(c))
@@ -88,10 +80,11 @@ async function measureColumns(
   results: readonly Result[],
 ): Promise<void> {
   for (const column of COLUMNS) {
-    if (column.key === 'udp' && !options.udp) continue
-    const samples = new Map(contestants.map((c) => [c.name, [] as number[]]))
+    if (column.isSearch && !options.udp) continue
+    const measured = contestants.filter((c) => column.ofBare || !isBare(c))
+    const samples = new Map(measured.map((c) => [c.name, [] as number[]]))
     for (let round = 0; round < options.rounds; round++) {
-      for (const c of contestants) {
+      for (const c of measured) {
         const value = await column.measure(c, options).catch((error: Error) => {
           progress(`${c.name}, ${column.title}: ${error.message}`)
           return Number.NaN
@@ -121,17 +114,14 @@ function networkTable(results: readonly Result[]): string {
   return table([['', ...COLUMNS.map((column) => column.title), 'idle CPU', 'RSS', ''], ...rows])
 }
 
-/** How tsvpn stands to the others, one line each. */
-function ratios(results: readonly Result[]): string[] {
-  const ours = results.find((r) => r.name === 'tsvpn')
-  if (!ours) return []
-  const of = (r: Result, key: string) => r.figures[key]?.median ?? Number.NaN
-  return results
-    .filter((r) => r !== ours && !r.missing)
-    .map((r) => {
-      const ratio = (key: string) => (of(ours, key) / of(r, key)).toFixed(2)
-      return `tsvpn is ${ratio('tcpUp')} × ${r.name} in one TCP stream up, ${ratio('tcpDown')} × down, ${ratio('tcp4')} × in four, ${ratio('udp')} × in UDP, ping ${ratio('ping')} ×`
-    })
+function goalTable(verdicts: readonly Verdict[]): string {
+  const rows = verdicts.map(({ title, wanted, goal, value, reached }) => [
+    title,
+    Number.isFinite(value) ? value.toFixed(2) : '—',
+    `${wanted} ${goal}`,
+    Number.isFinite(value) ? (reached ? 'reached' : 'missed') : 'not measured',
+  ])
+  return table([['tsvpn', 'ratio', 'goal', ''], ...rows])
 }
 
 const sealTable = (rows: readonly SealRow[]) =>
@@ -161,10 +151,10 @@ async function main(): Promise<number> {
   }
   const seal = options.crypto ? await sealRows() : { rows: [], missing: [] }
 
-  const lines = [
-    `${machine.cpu}, ${machine.cores} cores, Linux ${machine.kernel}, Node ${machine.node} (OpenSSL ${machine.openssl}), ${machine.commit}`,
-  ]
-  if (network.length > 0) lines.push('', networkTable(network), ...ratios(network))
+  const heading = `${machine.cpu}, ${machine.cores} cores, Linux ${machine.kernel}, Node ${machine.node} (OpenSSL ${machine.openssl}), ${machine.commit}`
+  const verdicts = judge(network)
+  const lines = [heading]
+  if (network.length > 0) lines.push('', networkTable(network), '', goalTable(verdicts))
   const firstPing = network.find((r) => r.upToFirstPingMs)?.upToFirstPingMs
   if (firstPing)
     lines.push(
@@ -176,9 +166,23 @@ async function main(): Promise<number> {
   const name = `${started.toISOString().slice(0, 19).replaceAll(':', '')}.json`
   const file = options.output ?? join(REPO, 'bench/results', name)
   mkdirSync(dirname(file), { recursive: true })
-  const report = { started: started.toISOString(), options, machine, network, seal: { sizes: SIZES, ...seal } }
+  const report = {
+    started: started.toISOString(),
+    options,
+    machine,
+    network,
+    verdicts,
+    seal: { sizes: SIZES, ...seal },
+  }
   writeFileSync(file, `${JSON.stringify(report, null, 2)}\n`)
   process.stdout.write(`\nAll samples: ${file}\n`)
+  if (network.length === 0) return 0
+  const plot = `${file.replace(/\.json$/, '')}.svg`
+  const versions = network
+    .filter(({ missing }) => missing === undefined)
+    .map(({ name, version }) => `${name}: ${version}`)
+  writeFileSync(plot, plotGoals(verdicts, [heading, versions.join(' · ')]))
+  process.stdout.write(`Against the goals: ${plot}\n`)
   return network.some((r) => r.name === 'tsvpn' && r.missing) ? 1 : 0
 }
 

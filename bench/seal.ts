@@ -3,13 +3,11 @@
  * and one node:crypto cipher object per packet, which is what a datapath in JavaScript would do.
  */
 import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto'
-import { join } from 'node:path'
-import { pathToFileURL } from 'node:url'
 import { pad } from '../src/esp/padding.ts'
 import { espTransform } from '../src/esp/transform.ts'
 import type { NativeAddon, NativeSaKeys } from '../src/io/native.ts'
 import { ENCR } from '../src/wire/iana.ts'
-import { REPO } from '../test/lab/lib/paths.ts'
+import { loadAddon } from './addon.ts'
 import { summarize } from './statistics.ts'
 
 export const SIZES = [64, 200, 576, 1400] as const
@@ -44,15 +42,6 @@ function time(work: () => void): number {
     elapsed = run()
   }
   return summarize(Array.from({ length: 5 }, () => Number(run()) / count)).median
-}
-
-async function loadAddon(): Promise<NativeAddon> {
-  // Out of dist, where the loader finds the addon beside it.
-  const url = pathToFileURL(join(REPO, 'dist/io/native.js')).href
-  const loader = (await import(url)) as { loadNative?: () => NativeAddon; loadAddon?: () => NativeAddon }
-  const load = loader.loadAddon ?? loader.loadNative
-  if (!load) throw new Error('dist/io/native.js exports no loader')
-  return load()
 }
 
 function nativeRows(addon: NativeAddon): SealRow[] {

@@ -17,3 +17,9 @@ export function summarize(samples: readonly number[]): Samples {
     samples,
   }
 }
+
+/** The value below which `share` (0 … 1) of the values lie, by nearest rank; NaN of none. */
+export function quantile(values: readonly number[], share: number): number {
+  const sorted = [...values].sort((a, b) => a - b)
+  return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? Number.NaN
+}

@@ -16,5 +16,6 @@ NAPI_MODULE_INIT() {
   addLoopMethods(env, exports);
   addSadbMethods(env, exports);
   addPureMethods(env, exports);
+  addCryptoMethods(env, exports);
   return exports;
 }

@@ -14,6 +14,7 @@ napi_value openTunMethod(napi_env env, napi_callback_info info) {
   Call call(env, info);
   std::string name;
   bool offload = true;
+  int64_t queues = 1;
   if (!readString(env, call.argument[0], "name", &name)) return nullptr;
   if (name.size() > 15) {
     throwRange(env, "name: expected at most 15 octets, got \"" + name + "\"");
@@ -23,21 +24,30 @@ napi_value openTunMethod(napi_env env, napi_callback_info info) {
     if (!readObject(env, call.argument[1], "options")) return nullptr;
     napi_value value = property(env, call.argument[1], "offload");
     if (!typeIs(env, value, napi_undefined) && !readBool(env, value, "options.offload", &offload)) return nullptr;
+    value = property(env, call.argument[1], "queues");
+    if (!typeIs(env, value, napi_undefined) &&
+        !readNumber(env, value, "options.queues", 1, Tun::kMaxQueues, &queues)) {
+      return nullptr;
+    }
   }
   Tun tun;
-  const SysResult result = openTun(name.c_str(), offload, &tun);
+  const SysResult result = openTun(name.c_str(), offload, static_cast<int>(queues), &tun);
   if (result.error != 0) {
     throwSystem(env, result.error, result.syscall, name);
     return nullptr;
   }
-  napi_value object, features;
+  napi_value object, features, fds;
   napi_create_object(env, &object);
+  napi_create_array_with_length(env, static_cast<size_t>(tun.queues), &fds);
+  for (int i = 0; i < tun.queues; ++i) {
+    napi_set_element(env, fds, static_cast<uint32_t>(i), makeNumber(env, tun.fd[i]));
+  }
   napi_create_object(env, &features);
   setProperty(env, features, "vnetHdr", makeBool(env, tun.vnetHdr));
   setProperty(env, features, "tso4", makeBool(env, tun.tso4));
   setProperty(env, features, "tso6", makeBool(env, tun.tso6));
   setProperty(env, features, "uso", makeBool(env, tun.uso));
-  setProperty(env, object, "fd", makeNumber(env, tun.fd));
+  setProperty(env, object, "fds", fds);
   setProperty(env, object, "name", makeString(env, tun.name));
   setProperty(env, object, "ifIndex", makeNumber(env, tun.ifIndex));
   setProperty(env, object, "features", features);

@@ -79,5 +79,6 @@ void addFdMethods(napi_env env, napi_value exports);
 void addLoopMethods(napi_env env, napi_value exports);
 void addSadbMethods(napi_env env, napi_value exports);
 void addPureMethods(napi_env env, napi_value exports);
+void addCryptoMethods(napi_env env, napi_value exports);
 
 }  // namespace tsvpn

@@ -22,29 +22,40 @@ constexpr unsigned kUso4 = 0x20, kUso6 = 0x40;
 
 std::atomic<bool> g_uso{true};
 
-SysResult fail(int fd, const char* syscall) {
+SysResult fail(Tun& tun, const char* syscall) {
   const int error = errno;
-  if (fd >= 0) close(fd);
+  while (tun.queues > 0) close(tun.fd[--tun.queues]);
   return {error, syscall};
+}
+
+/** @param request its name is filled in by the kernel. @returns the call that failed, null when none did */
+const char* openQueue(ifreq* request, Tun* tun) {
+  const int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+  if (fd < 0) return "open";
+  tun->fd[tun->queues++] = fd;
+  if (ioctl(fd, TUNSETIFF, request) < 0) return "TUNSETIFF";
+  int headerSize = kVnetHeader;
+  return ioctl(fd, TUNSETVNETHDRSZ, &headerSize) < 0 ? "TUNSETVNETHDRSZ" : nullptr;
 }
 
 }  // namespace
 
-SysResult openTun(const char* name, bool offload, Tun* out) {
-  const int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
-  if (fd < 0) return fail(fd, "open");
+SysResult openTun(const char* name, bool offload, int queues, Tun* out) {
+  *out = {};
   ifreq request{};
   strncpy(request.ifr_name, name, IFNAMSIZ - 1);
-  request.ifr_flags = IFF_TUN | IFF_NO_PI | IFF_VNET_HDR | static_cast<short>(IFF_TUN_EXCL);
-  if (ioctl(fd, TUNSETIFF, &request) < 0) return fail(fd, "TUNSETIFF");
-  int headerSize = kVnetHeader;
-  if (ioctl(fd, TUNSETVNETHDRSZ, &headerSize) < 0) return fail(fd, "TUNSETVNETHDRSZ");
-  *out = {};
-  out->fd = fd;
+  const short flags = static_cast<short>(IFF_TUN | IFF_NO_PI | IFF_VNET_HDR | (queues > 1 ? IFF_MULTI_QUEUE : 0));
+  for (int i = 0; i < queues; ++i) {
+    // The first queue makes the device, the others join it.
+    request.ifr_flags = i == 0 ? static_cast<short>(flags | IFF_TUN_EXCL) : flags;
+    const char* failed = openQueue(&request, out);
+    if (failed != nullptr) return fail(*out, failed);
+  }
+  const int fd = out->fd[0];
   out->vnetHdr = true;
   memcpy(out->name, request.ifr_name, sizeof out->name - 1);
   out->ifIndex = static_cast<int>(if_nametoindex(out->name));
-  if (out->ifIndex == 0) return fail(fd, "if_nametoindex");
+  if (out->ifIndex == 0) return fail(*out, "if_nametoindex");
   if (!offload) {
     ioctl(fd, TUNSETOFFLOAD, 0UL);
     return {0, nullptr};

@@ -23,7 +23,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   ike: ['wire', 'crypto', 'sa'],
   esp: ['wire', 'crypto', 'sa'],
   // Values such as an address as text; nothing of IKE or ESP.
-  io: ['sa/address-text', 'sa/drop'],
+  io: ['sa/address-text', 'sa/drop', 'crypto/types'],
   datapath: ['io', 'sa'],
   config: ['wire', 'crypto', 'sa', 'ike/api', 'ike/identity', 'io/native'],
   control: ['sa'],

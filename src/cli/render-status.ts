@@ -52,9 +52,14 @@ function header(status: DaemonStatus, style: Style): string[] {
     field('interface', `${shortList(tun.addresses) || 'no address'}, mtu ${tun.mtu}, index ${tun.index}`),
     field('routes', shortList(tun.routes, 8) || 'none'),
     field('listening', shortList(listening(status), 8)),
-    field('crypto', [status.cryptoBackend, ...status.offloads].join(', ')),
+    field('crypto', status.cryptoBackend),
+    field('datapath', [threads(status), ...status.offloads].join(', ')),
     field('daemon', daemonLine(status)),
   ]
+}
+
+function threads({ shards, shardRestarts }: DaemonStatus): string {
+  return shardRestarts === 0 ? count(shards, 'thread') : `${count(shards, 'thread')}, ${shardRestarts} replaced`
 }
 
 function listening(status: DaemonStatus): string[] {

@@ -86,12 +86,12 @@ function interfaceOf(
   const place = { path: ['interface'], section: 'interface' } as const
   const section = checkSection(source, place, interfaceSchema, value === undefined ? {} : value, diagnostics)
   if (section === undefined) return undefined
-  const { name = defaultInterfaceName(file), addresses = [], mtu } = section
+  const { name = defaultInterfaceName(file), addresses = [], mtu, shards } = section
   if (mtu !== undefined && mtu < LEAST_IPV6_MTU && addresses.some((address) => address.family === 6)) {
     const message = `expected an MTU from ${LEAST_IPV6_MTU} since there is an IPv6 address (RFC 8200 §5), found ${mtu}`
     diagnostics.push(diagnosticAt(source, ['interface', 'mtu'], message))
   }
-  return { name, addresses, ...(mtu === undefined ? {} : { mtu }) }
+  return { name, addresses, ...(mtu === undefined ? {} : { mtu }), ...(shards === undefined ? {} : { shards }) }
 }
 
 function listenOf(source: Source, value: unknown, diagnostics: Diagnostic[]): ListenConfig | undefined {

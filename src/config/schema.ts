@@ -25,6 +25,7 @@ export const interfaceSchema = z.strictObject(
     name: l.leaf(l.interfaceName).optional(),
     addresses: l.listOf('addresses such as 10.1.0.1/24', l.interfaceAddress, { least: 0 }).optional(),
     mtu: l.leaf(l.integer('an MTU', 576, 65_520)).optional(),
+    shards: l.leaf(l.integer('a number of threads', 1, 64)).optional(),
   },
   mapping,
 )

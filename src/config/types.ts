@@ -19,6 +19,8 @@ export interface InterfaceConfig {
   readonly addresses: readonly InterfaceAddress[]
   /** Octets; absent means computed from the path's MTU and the negotiated suite. */
   readonly mtu?: number
+  /** Worker threads of the datapath, each with a queue of the device; absent means one per core. */
+  readonly shards?: number
 }
 
 export interface ListenConfig {

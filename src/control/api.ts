@@ -129,6 +129,9 @@ export interface DaemonStatus {
   readonly interface: InterfaceStatus
   /** Ciphers of the datapath, e.g. `OpenSSL 3.0.17`. */
   readonly cryptoBackend: string
+  /** Worker threads of the datapath, and how many were replaced because they had ended. */
+  readonly shards: number
+  readonly shardRestarts: number
   /** Probed TUN and UDP offloads that are in use, e.g. `vnetHdr`, `tso4`, `tso6`, `uso`. */
   readonly offloads: readonly string[]
   readonly listen: readonly ListenSocket[]

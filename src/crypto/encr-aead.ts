@@ -8,7 +8,7 @@ import { chacha20poly1305 as nobleChacha } from '@noble/ciphers/chacha.js'
 import { ENCR } from '../wire/iana.ts'
 import { concat, equalOctets, expectLength, hex, toHex } from './bytes.ts'
 import type { Registered } from './entry.ts'
-import type { EncrAlgorithm, ProviderName } from './types.ts'
+import type { EncrAlgorithm, NativePrimitives, ProviderName } from './types.ts'
 
 /** RFC 4106 §4, RFC 7634 §2. */
 const SALT_LENGTH = 4
@@ -27,13 +27,8 @@ const CHACHA_MAX_PACKETS = 2 ** 48
 /** The two directions on a full nonce; `seal` returns ciphertext | ICV. */
 interface Primitive {
   seal(key: Uint8Array, nonce: Uint8Array, aad: Uint8Array, plaintext: Uint8Array): Uint8Array
-  open(
-    key: Uint8Array,
-    nonce: Uint8Array,
-    aad: Uint8Array,
-    ciphertext: Uint8Array,
-    icv: Uint8Array,
-  ): Uint8Array | undefined
+  /** @param sealed ciphertext | ICV, at least the ICV */
+  open(key: Uint8Array, nonce: Uint8Array, aad: Uint8Array, sealed: Uint8Array): Uint8Array | undefined
 }
 
 interface Shape {
@@ -66,9 +61,7 @@ function aead(shape: Shape, primitive: Primitive): EncrAlgorithm {
     },
     open(key, iv, aad, sealed) {
       const { cipherKey, nonce } = split(key, iv)
-      const end = sealed.length - icvLength
-      if (end < 0) return undefined
-      return primitive.open(cipherKey, nonce, aad, sealed.subarray(0, end), sealed.subarray(end))
+      return sealed.length < icvLength ? undefined : primitive.open(cipherKey, nonce, aad, sealed)
     },
   }
 }
@@ -88,10 +81,11 @@ function nodePrimitive(cipher: NodeAead, authTagLength: number): Primitive {
       sealed.set(c.getAuthTag(), plaintext.length)
       return sealed
     },
-    open(key, nonce, aad, ciphertext, icv) {
+    open(key, nonce, aad, sealed) {
+      const ciphertext = sealed.subarray(0, sealed.length - authTagLength)
       const d = createDecipheriv(name, key, nonce, { authTagLength })
       d.setAAD(aad, { plaintextLength: ciphertext.length })
-      d.setAuthTag(icv)
+      d.setAuthTag(sealed.subarray(ciphertext.length))
       const plaintext = Uint8Array.from(d.update(ciphertext))
       try {
         d.final()
@@ -120,19 +114,38 @@ function noblePrimitive(cipher: NobleAead, icvLength: number): Primitive {
       cipher(key, nonce, aad)
         .encrypt(plaintext)
         .slice(0, plaintext.length + icvLength),
-    open(key, nonce, aad, ciphertext, icv) {
+    open(key, nonce, aad, sealed) {
+      const ciphertext = sealed.subarray(0, sealed.length - icvLength)
       if (icvLength === TAG_LENGTH) {
         try {
-          return cipher(key, nonce, aad).decrypt(concat(ciphertext, icv))
+          return cipher(key, nonce, aad).decrypt(sealed)
         } catch {
           return undefined
         }
       }
       const plaintext = cipher(key, nonce, aad).encrypt(ciphertext).slice(0, ciphertext.length)
       const expected = cipher(key, nonce, aad).encrypt(plaintext).subarray(ciphertext.length)
-      if (equalOctets(expected.subarray(0, icvLength), icv)) return plaintext
+      if (equalOctets(expected.subarray(0, icvLength), sealed.subarray(ciphertext.length))) return plaintext
       plaintext.fill(0)
       return undefined
+    },
+  }
+}
+
+/** In the order of the addon's numbers. */
+const CIPHERS: readonly NodeAead[] = ['aes-128-gcm', 'aes-192-gcm', 'aes-256-gcm', 'chacha20-poly1305']
+
+function addonPrimitive(cipher: NodeAead, icvLength: number, addon: NativePrimitives): Primitive {
+  const number = CIPHERS.indexOf(cipher)
+  return {
+    seal(key, nonce, aad, plaintext) {
+      const sealed = new Uint8Array(plaintext.length + icvLength)
+      addon.aeadSeal(number, key, nonce, aad, plaintext, sealed)
+      return sealed
+    },
+    open(key, nonce, aad, sealed) {
+      const plaintext = new Uint8Array(sealed.length - icvLength)
+      return addon.aeadOpen(number, key, nonce, aad, sealed, plaintext) ? plaintext : undefined
     },
   }
 }
@@ -155,38 +168,33 @@ function knownAnswer(sealedHex: string): (algorithm: EncrAlgorithm) => boolean {
   }
 }
 
-function gcm(id: number, keyBits: 128 | 192 | 256, icvLength: number, answer: string): Registered<EncrAlgorithm>[] {
-  const shape = { id, name: `AES_GCM_${icvLength}_${keyBits}`, keyBits, icvLength, maxPackets: GCM_MAX_PACKETS }
-  const selfTest = knownAnswer(answer)
-  return [
-    { algorithm: aead({ ...shape, provider: 'node' }, nodePrimitive(`aes-${keyBits}-gcm`, icvLength)), selfTest },
-    { algorithm: aead({ ...shape, provider: 'noble' }, noblePrimitive(nobleGcm, icvLength)), selfTest },
-  ]
-}
-
-function chacha(id: number, answer: string): Registered<EncrAlgorithm>[] {
-  const shape = {
-    id,
-    name: 'CHACHA20_POLY1305',
-    keyBits: 256,
-    icvLength: TAG_LENGTH,
-    maxPackets: CHACHA_MAX_PACKETS,
-  }
-  const selfTest = knownAnswer(answer)
-  return [
-    { algorithm: aead({ ...shape, provider: 'node' }, nodePrimitive('chacha20-poly1305', TAG_LENGTH)), selfTest },
-    { algorithm: aead({ ...shape, provider: 'noble' }, noblePrimitive(nobleChacha, TAG_LENGTH)), selfTest },
-  ]
-}
-
 // Answers below: ciphertext | full tag, computed with a third implementation (Python's `cryptography`).
 const GCM_128 = '22b8e824f7bbc7e290fe1f1a0e06be391f5a8964336be88a01dce4d3'
 const GCM_192 = 'b06d7dfcd96d4542f03527541d4b0628e92e767cc58fb7dfa8028529'
 const GCM_256 = '65d2daa9db0ce2d37bdfcc47e0e8cac8cde9f7e83b72f9117efdc7ac'
 const CHACHA = '73d62d46c3c6c7bf60163913d5fd6f1435820c20057547e891e43145'
 
-/** Each algorithm from both providers. */
-export const aeadEntries: readonly (readonly Registered<EncrAlgorithm>[])[] = [
+type PrimitiveOf = (cipher: NodeAead, icvLength: number) => Primitive
+
+const nobleOf: PrimitiveOf = (cipher, icvLength) =>
+  noblePrimitive(cipher === 'chacha20-poly1305' ? nobleChacha : nobleGcm, icvLength)
+
+const PURE_PROVIDERS: readonly (readonly [ProviderName, PrimitiveOf])[] = [
+  ['node', nodePrimitive],
+  ['noble', nobleOf],
+]
+
+interface Row extends Omit<Shape, 'provider'> {
+  readonly cipher: NodeAead
+  readonly answer: string
+}
+
+function gcm(id: number, keyBits: 128 | 192 | 256, icvLength: number, answer: string): Row {
+  const name = `AES_GCM_${icvLength}_${keyBits}`
+  return { id, name, cipher: `aes-${keyBits}-gcm`, keyBits, icvLength, maxPackets: GCM_MAX_PACKETS, answer }
+}
+
+const ROWS: readonly Row[] = [
   gcm(ENCR.ENCR_AES_GCM_16, 128, 16, GCM_128),
   gcm(ENCR.ENCR_AES_GCM_16, 192, 16, GCM_192),
   gcm(ENCR.ENCR_AES_GCM_16, 256, 16, GCM_256),
@@ -196,5 +204,23 @@ export const aeadEntries: readonly (readonly Registered<EncrAlgorithm>[])[] = [
   gcm(ENCR.ENCR_AES_GCM_8, 128, 8, GCM_128),
   gcm(ENCR.ENCR_AES_GCM_8, 192, 8, GCM_192),
   gcm(ENCR.ENCR_AES_GCM_8, 256, 8, GCM_256),
-  chacha(ENCR.ENCR_CHACHA20_POLY1305, CHACHA),
+  {
+    id: ENCR.ENCR_CHACHA20_POLY1305,
+    name: 'CHACHA20_POLY1305',
+    cipher: 'chacha20-poly1305',
+    keyBits: 256,
+    icvLength: TAG_LENGTH,
+    maxPackets: CHACHA_MAX_PACKETS,
+    answer: CHACHA,
+  },
 ]
+
+function entry({ cipher, answer, ...row }: Row, provider: ProviderName, of: PrimitiveOf): Registered<EncrAlgorithm> {
+  return { algorithm: aead({ ...row, provider }, of(cipher, row.icvLength)), selfTest: knownAnswer(answer) }
+}
+
+/** Each algorithm from both providers that need no addon. */
+export const aeadEntries = ROWS.map((row) => PURE_PROVIDERS.map(([provider, of]) => entry(row, provider, of)))
+
+export const addonAeadEntries = (addon: NativePrimitives): Registered<EncrAlgorithm>[] =>
+  ROWS.map((row) => entry(row, 'addon', (cipher, icvLength) => addonPrimitive(cipher, icvLength, addon)))

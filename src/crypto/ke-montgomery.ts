@@ -10,7 +10,7 @@ import { expectLength, isAllZero } from './bytes.ts'
 import type { Registered } from './entry.ts'
 import { keyExchangeOf } from './ke-diffie-hellman.ts'
 import { type KeVector, keSelfTest } from './ke-vector.ts'
-import type { KeAlgorithm, ProviderName } from './types.ts'
+import type { KeAlgorithm, NativePrimitives, ProviderName } from './types.ts'
 
 interface Curve {
   readonly id: number
@@ -63,6 +63,26 @@ function nodePrimitive({ crv, length }: Curve): Primitive {
   }
 }
 
+function addonPrimitive({ length }: Curve, addon: NativePrimitives): Primitive {
+  return {
+    publicFrom: (k) => {
+      const publicKey = new Uint8Array(length)
+      addon.x25519Public(k, publicKey)
+      return publicKey
+    },
+    shared: (k, u) => agree(addon, length, k, u)?.sharedSecret ?? new Uint8Array(length),
+  }
+}
+
+/** @returns undefined when OpenSSL refuses the peer's value */
+function agree(addon: NativePrimitives, length: number, privateKey: Uint8Array, peerPublic: Uint8Array) {
+  const both = new Uint8Array(2 * length)
+  if (!addon.x25519Agree(privateKey, peerPublic, both)) return undefined
+  const sharedSecret = both.slice(length)
+  both.fill(0, length)
+  return isAllZero(sharedSecret) ? undefined : { data: both.subarray(0, length), sharedSecret }
+}
+
 function noblePrimitive({ noble }: Curve): Primitive {
   return { publicFrom: (k) => noble.getPublicKey(k), shared: (k, u) => noble.getSharedSecret(k, u) }
 }
@@ -104,14 +124,26 @@ function both(curve: Curve, nodeIsSlow: boolean, vector: KeVector): Registered<K
   ]
 }
 
-/** Both curves from both providers; known answers of RFC 7748 §6.1 and §6.2. */
+/** RFC 7748 §6.1. */
+const ANSWER_25519: KeVector = {
+  privateKey: '77076d0a7318a57d3c16c17251b26645df4c2f87ebc0992ab177fba51db92c2a',
+  publicKey: '8520f0098930a754748b7ddcb43ef75a0dbf3a0d26381af4eba4a98eaa9b4e6a',
+  peerPublic: 'de9edb7d7b7dc1b4d35b61c2ece435373f8343c85b78674dadfc7e146f882b4f',
+  secret: '4a5d9d5ba4ce2de1728e3bf480350f25e07e21c947d19e3376f09b3c1e161742',
+}
+
+/** Curve25519 alone. What the responder needs comes out of one call, since our own public value falls off it. */
+export function addonMontgomeryEntries(addon: NativePrimitives): Registered<KeAlgorithm>[] {
+  const { length } = CURVE25519
+  const group = entry(CURVE25519, 'addon', false, addonPrimitive(CURVE25519, addon))
+  const respond: KeAlgorithm['respond'] = (drawn, request) =>
+    request.length === length ? agree(addon, length, drawn, request) : undefined
+  return [{ algorithm: { ...group, respond }, selfTest: keSelfTest(ANSWER_25519) }]
+}
+
+/** Both curves from both providers that need no addon; known answers of RFC 7748 §6.1 and §6.2. */
 export const montgomeryEntries: readonly (readonly Registered<KeAlgorithm>[])[] = [
-  both(CURVE25519, false, {
-    privateKey: '77076d0a7318a57d3c16c17251b26645df4c2f87ebc0992ab177fba51db92c2a',
-    publicKey: '8520f0098930a754748b7ddcb43ef75a0dbf3a0d26381af4eba4a98eaa9b4e6a',
-    peerPublic: 'de9edb7d7b7dc1b4d35b61c2ece435373f8343c85b78674dadfc7e146f882b4f',
-    secret: '4a5d9d5ba4ce2de1728e3bf480350f25e07e21c947d19e3376f09b3c1e161742',
-  }),
+  both(CURVE25519, false, ANSWER_25519),
   both(CURVE448, true, {
     privateKey:
       '9a8f4925d1519f5775cf46b04b5800d4ee9ee8bae8bc5565d498c28dd9c9baf574a9419744897391006382a6f127ab1d9ac2d8c0a598726b',

@@ -7,9 +7,9 @@ import { hmac as nobleHmac } from '@noble/hashes/hmac.js'
 import { sha1 } from '@noble/hashes/legacy.js'
 import { sha256, sha384, sha512 } from '@noble/hashes/sha2.js'
 import { INTEG, PRF } from '../wire/iana.ts'
-import { hex, toHex } from './bytes.ts'
+import { concat, hex, toHex, wipe } from './bytes.ts'
 import { byNodeVersion, type Registered } from './entry.ts'
-import type { IntegAlgorithm, PrfAlgorithm, ProviderName } from './types.ts'
+import type { IntegAlgorithm, NativePrimitives, PrfAlgorithm, ProviderName } from './types.ts'
 
 type Compute = PrfAlgorithm['compute']
 
@@ -62,8 +62,31 @@ function nobleCompute(hash: HashName): Compute {
   }
 }
 
-const computeBy: Record<ProviderName, (hash: HashName) => Compute> = { node: nodeCompute, noble: nobleCompute }
-const PROVIDERS: readonly ProviderName[] = ['node', 'noble']
+/** In the order of the addon's numbers. */
+const HASH_NAMES: readonly HashName[] = ['sha1', 'sha256', 'sha384', 'sha512']
+
+function addonCompute(hash: HashName, addon: NativePrimitives): Compute {
+  const number = HASH_NAMES.indexOf(hash)
+  const { length } = HASHES[hash]
+  return (key, ...data) => {
+    const out = new Uint8Array(length)
+    const [only] = data
+    if (data.length === 1 && only !== undefined) addon.hmac(number, key, only, out)
+    else {
+      // g^ir may be among the parts (RFC 7296 §2.14).
+      const joined = concat(...data)
+      addon.hmac(number, key, joined, out)
+      wipe(joined)
+    }
+    return out
+  }
+}
+
+type ComputeOf = (hash: HashName) => Compute
+const PURE_PROVIDERS: readonly (readonly [ProviderName, ComputeOf])[] = [
+  ['node', nodeCompute],
+  ['noble', nobleCompute],
+]
 
 /** RFC 2202 and RFC 4231, test case 2: key "Jefe", data in two parts. The answers stand in HASHES. */
 function jefe(compute: Compute, expected: string): boolean {
@@ -71,38 +94,52 @@ function jefe(compute: Compute, expected: string): boolean {
   return toHex(compute(hex('4a656665'), data.subarray(0, 10), data.subarray(10))) === expected
 }
 
-function prf(id: number, hash: HashName, name: string): Registered<PrfAlgorithm>[] {
+type PrfRow = readonly [id: number, hash: HashName, name: string]
+type IntegRow = readonly [id: number, hash: HashName, icvLength: number, name: string]
+
+/** Best first. */
+const PRFS: readonly PrfRow[] = [
+  [PRF.PRF_HMAC_SHA2_256, 'sha256', 'PRF_HMAC_SHA2_256'],
+  [PRF.PRF_HMAC_SHA2_384, 'sha384', 'PRF_HMAC_SHA2_384'],
+  [PRF.PRF_HMAC_SHA2_512, 'sha512', 'PRF_HMAC_SHA2_512'],
+  [PRF.PRF_HMAC_SHA1, 'sha1', 'PRF_HMAC_SHA1'],
+]
+
+const INTEGS: readonly IntegRow[] = [
+  [INTEG.AUTH_HMAC_SHA2_256_128, 'sha256', 16, 'HMAC_SHA2_256_128'],
+  [INTEG.AUTH_HMAC_SHA2_384_192, 'sha384', 24, 'HMAC_SHA2_384_192'],
+  [INTEG.AUTH_HMAC_SHA2_512_256, 'sha512', 32, 'HMAC_SHA2_512_256'],
+  [INTEG.AUTH_HMAC_SHA1_96, 'sha1', 12, 'HMAC_SHA1_96'],
+]
+
+function prf([id, hash, name]: PrfRow, provider: ProviderName, of: ComputeOf): Registered<PrfAlgorithm> {
   const { length, answer } = HASHES[hash]
-  return PROVIDERS.map((provider) => ({
+  return {
     // RFC 4868 §2.1.2: the preferred key length is the output length.
-    algorithm: { id, name, provider, keyLength: length, outputLength: length, compute: computeBy[provider](hash) },
+    algorithm: { id, name, provider, keyLength: length, outputLength: length, compute: of(hash) },
     selfTest: (a) => jefe(a.compute, answer),
-  }))
+  }
 }
 
-function integ(id: number, hash: HashName, icvLength: number, name: string): Registered<IntegAlgorithm>[] {
+function integ(
+  [id, hash, icvLength, name]: IntegRow,
+  provider: ProviderName,
+  of: ComputeOf,
+): Registered<IntegAlgorithm> {
   const { length, answer } = HASHES[hash]
-  return PROVIDERS.map((provider) => {
-    const full = computeBy[provider](hash)
-    const compute: Compute = (key, ...data) => full(key, ...data).slice(0, icvLength)
-    return {
-      algorithm: { id, name, provider, keyLength: length, icvLength, compute },
-      selfTest: (a) => jefe(a.compute, answer.slice(0, 2 * icvLength)),
-    }
-  })
+  const full = of(hash)
+  const compute: Compute = (key, ...data) => full(key, ...data).slice(0, icvLength)
+  return {
+    algorithm: { id, name, provider, keyLength: length, icvLength, compute },
+    selfTest: (a) => jefe(a.compute, answer.slice(0, 2 * icvLength)),
+  }
 }
 
-/** Each algorithm from both providers, best first. */
-export const prfEntries: readonly (readonly Registered<PrfAlgorithm>[])[] = [
-  prf(PRF.PRF_HMAC_SHA2_256, 'sha256', 'PRF_HMAC_SHA2_256'),
-  prf(PRF.PRF_HMAC_SHA2_384, 'sha384', 'PRF_HMAC_SHA2_384'),
-  prf(PRF.PRF_HMAC_SHA2_512, 'sha512', 'PRF_HMAC_SHA2_512'),
-  prf(PRF.PRF_HMAC_SHA1, 'sha1', 'PRF_HMAC_SHA1'),
-]
+/** Each algorithm from both providers that need no addon. */
+export const prfEntries = PRFS.map((row) => PURE_PROVIDERS.map(([provider, of]) => prf(row, provider, of)))
+export const integEntries = INTEGS.map((row) => PURE_PROVIDERS.map(([provider, of]) => integ(row, provider, of)))
 
-export const integEntries: readonly (readonly Registered<IntegAlgorithm>[])[] = [
-  integ(INTEG.AUTH_HMAC_SHA2_256_128, 'sha256', 16, 'HMAC_SHA2_256_128'),
-  integ(INTEG.AUTH_HMAC_SHA2_384_192, 'sha384', 24, 'HMAC_SHA2_384_192'),
-  integ(INTEG.AUTH_HMAC_SHA2_512_256, 'sha512', 32, 'HMAC_SHA2_512_256'),
-  integ(INTEG.AUTH_HMAC_SHA1_96, 'sha1', 12, 'HMAC_SHA1_96'),
-]
+export const addonPrfEntries = (addon: NativePrimitives): Registered<PrfAlgorithm>[] =>
+  PRFS.map((row) => prf(row, 'addon', (hash) => addonCompute(hash, addon)))
+export const addonIntegEntries = (addon: NativePrimitives): Registered<IntegAlgorithm>[] =>
+  INTEGS.map((row) => integ(row, 'addon', (hash) => addonCompute(hash, addon)))

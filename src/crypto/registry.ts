@@ -4,10 +4,19 @@
  * test when it is first looked up; failing it throws. Proposals and their words are not here.
  */
 import { ENCR_PROVIDER, encrEntries } from './encr.ts'
+import { addonAeadEntries } from './encr-aead.ts'
 import { EntryTable } from './entry.ts'
 import { keEntries, keProvider } from './ke.ts'
-import { integEntries, MAC_PROVIDER, prfEntries } from './mac.ts'
-import type { EncrAlgorithm, IntegAlgorithm, KeAlgorithm, PrfAlgorithm, ProviderName } from './types.ts'
+import { addonMontgomeryEntries } from './ke-montgomery.ts'
+import { addonIntegEntries, addonPrfEntries, integEntries, MAC_PROVIDER, prfEntries } from './mac.ts'
+import type {
+  EncrAlgorithm,
+  IntegAlgorithm,
+  KeAlgorithm,
+  NativePrimitives,
+  PrfAlgorithm,
+  ProviderName,
+} from './types.ts'
 
 const encrTable = new EntryTable<EncrAlgorithm>((a) => encrKey(a.id, a.keyBits))
 const prfTable = new EntryTable<PrfAlgorithm>((a) => String(a.id))
@@ -18,6 +27,14 @@ for (const entries of encrEntries) encrTable.add(ENCR_PROVIDER, entries)
 for (const entries of prfEntries) prfTable.add(MAC_PROVIDER, entries)
 for (const entries of integEntries) integTable.add(MAC_PROVIDER, entries)
 for (const entries of keEntries) keTable.add(keProvider(entries), entries)
+
+/** From now on the addon computes what it can; before, and without it, node:crypto and noble do. */
+export function adoptAddon(addon: NativePrimitives): void {
+  encrTable.add('addon', addonAeadEntries(addon))
+  prfTable.add('addon', addonPrfEntries(addon))
+  integTable.add('addon', addonIntegEntries(addon))
+  keTable.add('addon', addonMontgomeryEntries(addon))
+}
 
 function encrKey(id: number, keyBits: number): string {
   return `${id}:${keyBits}`

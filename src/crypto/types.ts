@@ -4,7 +4,43 @@
  */
 import type { Rng } from '../env.ts'
 
-export type ProviderName = 'node' | 'noble'
+/** `addon`: our own calls into node's OpenSSL, there once somebody has given them to the registry. */
+export type ProviderName = 'node' | 'noble' | 'addon'
+
+/**
+ * What the addon computes, each in one call without objects. Results go into `out`, whose length says what is wanted.
+ * Lengths that do not fit throw RangeError; node's OpenSSL failing throws Error.
+ */
+export interface NativePrimitives {
+  /** @param hash 0 SHA-1, 1 SHA2-256, 2 SHA2-384, 3 SHA2-512 @param out the whole hash */
+  hmac(hash: number, key: Uint8Array, data: Uint8Array, out: Uint8Array): void
+  /** 32 octets each (RFC 7748 §5). */
+  x25519Public(privateKey: Uint8Array, out: Uint8Array): void
+  /** @param out our own public value and the secret, 64 octets @returns false when the peer's value is refused */
+  x25519Agree(privateKey: Uint8Array, peerPublic: Uint8Array, out: Uint8Array): boolean
+  /**
+   * @param aead 0 to 2 AES-GCM by key length, 3 ChaCha20-Poly1305
+   * @param nonce 12 octets
+   * @param out ciphertext and ICV of 8 to 16 octets
+   */
+  aeadSeal(
+    aead: number,
+    key: Uint8Array,
+    nonce: Uint8Array,
+    aad: Uint8Array,
+    plaintext: Uint8Array,
+    out: Uint8Array,
+  ): void
+  /** @param sealed ciphertext and ICV @returns false when the ICV is wrong; `out` is zero then */
+  aeadOpen(
+    aead: number,
+    key: Uint8Array,
+    nonce: Uint8Array,
+    aad: Uint8Array,
+    sealed: Uint8Array,
+    out: Uint8Array,
+  ): boolean
+}
 
 /** Encryption transform (type 1). Used for IKE's SK payloads and by the TypeScript ESP twin. */
 export interface EncrAlgorithm {

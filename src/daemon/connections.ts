@@ -273,7 +273,7 @@ export class Connections {
         // One that traffic starts is not tried again by itself, but next time perhaps elsewhere.
         if (event.peer !== undefined && (event.retryAt !== undefined || UNREACHABLE.includes(event.failure.reason)))
           void addresses.attemptFailed(event.peer)
-        if (this.snapshot().length === 0) this.#onQuiet()
+        if (this.#isClosing && this.snapshot().length === 0) this.#onQuiet()
         return
       default:
         peers.handle(event, now())

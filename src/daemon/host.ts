@@ -62,6 +62,14 @@ export function routeRequests(config: Pick<Config, 'peers'>): RouteRequest[] {
   )
 }
 
+function carriesIpv6(config: Config, kernelFamilies: readonly (4 | 6)[]): boolean {
+  if (!kernelFamilies.includes(6)) return false
+  return (
+    config.interface.addresses.some((address) => address.family === 6) ||
+    config.peers.some(({ tunnels }) => tunnels.some(({ remoteSelectors: all }) => all.some((ts) => ts.family === 6)))
+  )
+}
+
 export class Host {
   readonly ledger: Ledger
   /** Entries of a dead daemon that were undone. */
@@ -73,22 +81,25 @@ export class Host {
   readonly #addon: NativeAddon
   readonly #kernelFamilies: readonly (4 | 6)[]
   #requests: readonly RouteRequest[]
+  /** Asked for at every Child SA, so worked out once for a configuration. */
+  #carriesIpv6: boolean
   #sockets: UdpSockets | undefined
   #areRoutesInstalled = false
   #isGuarded = false
 
-  private constructor(config: Config, runDir: string, addon: NativeAddon) {
+  private constructor(config: Config, runDir: string, addon: NativeAddon, shards: number) {
     this.#config = config
     this.#addon = addon
     this.#kernelFamilies = hasIpv6() ? [4, 6] : [4]
     this.#requests = routeRequests(config)
+    this.#carriesIpv6 = carriesIpv6(config, this.#kernelFamilies)
     const { name } = config.interface
     const opened = Ledger.open(runDir, name, config.name)
     this.ledger = opened.ledger
     this.undone = opened.undone
     try {
       this.numbers = pickNumbers(name, this.#kernelFamilies)
-      this.tun = new TunDevice(addon, name)
+      this.tun = new TunDevice(addon, name, shards)
     } catch (error) {
       this.ledger.release()
       throw error
@@ -96,15 +107,20 @@ export class Host {
     this.routes = new Routes(this.numbers, this.tun.name, this.ledger)
   }
 
-  /** Takes the lock and opens the device. @throws TsvpnError */
-  static open(config: Config, runDir: string, addon: NativeAddon): Host {
-    return new Host(config, runDir, addon)
+  /**
+   * Takes the lock and opens the device.
+   * @param shards queues of the device, and sockets for ESP in each family
+   * @throws TsvpnError
+   */
+  static open(config: Config, runDir: string, addon: NativeAddon, shards: number): Host {
+    return new Host(config, runDir, addon, shards)
   }
 
   /** @throws TsvpnError */
-  openSockets(addon: NativeAddon, shards: number): UdpSockets {
+  openSockets(): UdpSockets {
     const { addresses, ikePort, nattPort } = this.#config.listen
-    this.#sockets = UdpSockets.open(addon, { addresses, ikePort, nattPort, mark: this.numbers.mark, shards })
+    const shards = this.tun.fds.length
+    this.#sockets = UdpSockets.open(this.#addon, { addresses, ikePort, nattPort, mark: this.numbers.mark, shards })
     return this.#sockets
   }
 
@@ -132,11 +148,12 @@ export class Host {
     )
     const outer = this.#sockets?.families.includes(4) === false ? 6 : 4
     const computed = mtus.length === 0 ? innerMtu(DEFAULT_PATH_MTU, outer, usual) : Math.min(...mtus)
-    return Math.max(computed, leastMtu(this.#carriesIpv6(config)))
+    const withIpv6 = config === this.#config ? this.#carriesIpv6 : carriesIpv6(config, this.#kernelFamilies)
+    return Math.max(computed, leastMtu(withIpv6))
   }
 
   configureTun(mtu: number): void {
-    if (this.#carriesIpv6()) this.tun.allowIpv6()
+    if (this.#carriesIpv6) this.tun.allowIpv6()
     this.tun.configure(this.#config.interface.addresses, mtu, this.#kernelFamilies)
   }
 
@@ -201,8 +218,9 @@ export class Host {
   async #become(config: Config, mtu: number): Promise<void> {
     this.#config = config
     this.#requests = routeRequests(config)
+    this.#carriesIpv6 = carriesIpv6(config, this.#kernelFamilies)
     const { addresses } = config.interface
-    if (this.#carriesIpv6()) this.tun.allowIpv6()
+    if (this.#carriesIpv6) this.tun.allowIpv6()
     if (this.#areRoutesInstalled) {
       const wasGuarded = this.#isGuarded
       const refusal = await this.guardInbound()
@@ -265,13 +283,5 @@ export class Host {
   close(): void {
     this.#sockets?.close()
     this.tun.close()
-  }
-
-  #carriesIpv6(config = this.#config): boolean {
-    if (!this.#kernelFamilies.includes(6)) return false
-    return (
-      config.interface.addresses.some((address) => address.family === 6) ||
-      routeRequests(config).some((request) => request.remote.some((prefix) => familyOf(prefix) === 6))
-    )
   }
 }

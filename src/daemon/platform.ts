@@ -4,7 +4,10 @@ import type { Platform } from './types.ts'
 export const defaultPlatform: Platform = {
   async loadAddon() {
     const { loadNative } = await import('../io/native.ts')
-    return loadNative()
+    const { adoptAddon } = await import('../crypto/registry.ts')
+    const addon = loadNative()
+    adoptAddon(addon)
+    return addon
   },
   async bootShard() {
     const { bootShard } = await import('../datapath/pool.ts')

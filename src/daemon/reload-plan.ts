@@ -96,6 +96,7 @@ const TUNNEL_KEYS: readonly Key<ConfiguredTunnel>[] = [
 
 const HOST_KEYS: readonly Key<Config>[] = [
   { key: 'interface.name', of: (config) => config.interface.name, effect: RESTART },
+  { key: 'interface.shards', of: (config) => String(config.interface.shards ?? 'automatic'), effect: RESTART },
   { key: 'listen.addresses', of: ({ listen }) => listen.addresses.join(', '), effect: RESTART },
   { key: 'listen.ikePort', of: ({ listen }) => String(listen.ikePort), effect: RESTART },
   { key: 'listen.nattPort', of: ({ listen }) => String(listen.nattPort), effect: RESTART },

@@ -3,11 +3,13 @@
  * sockets; then names, MTU and routes beside worker and endpoint; control socket; peers. Routes come before the first IKE
  * message: what belongs into a tunnel is dropped until it is up, never sent in clear.
  */
+import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import type { Config } from '../config/types.ts'
 import { type DaemonStatus, DEFAULT_RUN_DIR, type ReloadAnswer, type ReloadRequest } from '../control/api.ts'
 import { ControlServer } from '../control/server.ts'
-import type { ShardBoot, ShardHandle } from '../datapath/pool.ts'
+import type { ShardBoot } from '../datapath/pool.ts'
+import type { Shards } from '../datapath/shards.ts'
 import type { Instant } from '../env.ts'
 import { silentLogger } from '../env.ts'
 import { TsvpnError } from '../errors.ts'
@@ -28,6 +30,7 @@ import { Peers } from './peers.ts'
 import { defaultPlatform } from './platform.ts'
 import { Reloads } from './reload.ts'
 import { elapsed, messageOf, Reporter } from './reporter.ts'
+import { startShards } from './start-shards.ts'
 import { dropStatus, peerStatuses } from './status.ts'
 import { tunnelSelectors } from './tunnels.ts'
 import type { Daemon, DaemonOptions, JobRunner, Platform, StopReason } from './types.ts'
@@ -37,8 +40,6 @@ import { VERSION } from './version.ts'
 const SHUTDOWN_MS = 1_200
 /** Longest wait for a worker to end. */
 const WORKER_MS = 2_500
-/** Worker threads of the datapath. */
-const SHARDS = 1
 
 /** The addon's CLOCK_BOOTTIME on the clock of the endpoint. */
 function instantOf(bootMs: number | undefined): Instant | undefined {
@@ -54,7 +55,7 @@ interface Parts {
   datapath?: Datapath
   addresses?: Addresses
   boot?: Promise<ShardBoot>
-  shard?: ShardHandle
+  shards?: Shards
   jobs?: JobRunner
   connections?: Connections
   reloads?: Reloads
@@ -123,7 +124,7 @@ export class RunningDaemon implements Daemon {
   }
 
   status(): DaemonStatus {
-    const { addon, host, sockets, datapath, connections } = this.#parts
+    const { addon, host, sockets, datapath, connections, shards } = this.#parts
     if (addon === undefined || host === undefined || sockets === undefined || datapath === undefined) {
       throw new TsvpnError('TSVPN_CONTROL', 'the daemon is not up')
     }
@@ -145,6 +146,8 @@ export class RunningDaemon implements Daemon {
         mark: numbers.mark,
       },
       cryptoBackend: addon.cryptoBackend,
+      shards: shards?.count ?? 0,
+      shardRestarts: shards?.restarts ?? 0,
       offloads: Object.entries(tun.features).flatMap(([name, isOn]) => (isOn ? [name] : [])),
       listen: sockets.sockets,
       peers: peerStatuses({ peers: this.#peers, datapath, snapshot, now: now(), bootOffset: bootOffset() }),
@@ -200,13 +203,13 @@ export class RunningDaemon implements Daemon {
     const network = { config: () => this.#config, host, addresses, reporter }
     const outcomes = await Promise.allSettled([
       setUpNetwork(network, this.#interruption.signal),
-      this.#startShard(boot, host, sockets),
+      this.#startShards(boot, host, sockets),
       this.#createEndpoint(datapath, host),
       this.#platform.createJobRunner(reporter.logger),
     ])
     // All have ended, so that a failure of one leaves nothing running behind the clean-up.
-    const [, shard, endpoint, jobs] = outcomes
-    if (shard.status === 'fulfilled') this.#parts.shard = shard.value
+    const [, shards, endpoint, jobs] = outcomes
+    if (shards.status === 'fulfilled') this.#parts.shards = shards.value
     if (jobs.status === 'fulfilled') this.#parts.jobs = jobs.value
     for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason
     if (endpoint.status !== 'fulfilled' || jobs.status !== 'fulfilled') return
@@ -243,13 +246,14 @@ export class RunningDaemon implements Daemon {
     const reporter = this.#reporter
     const beganInterface = now()
     const addon = await this.#platform.loadAddon()
-    const host = Host.open(this.#config, this.#runDir, addon)
+    const shards = this.#config.interface.shards ?? availableParallelism()
+    const host = Host.open(this.#config, this.#runDir, addon, shards)
     Object.assign(this.#parts, { addon, host })
     if (host.undone > 0) reporter.logger.log('info', 'undid what a killed daemon left', { entries: host.undone })
     reporter.step('interface', host.tun.name, beganInterface)
 
     const beganSockets = now()
-    const sockets = host.openSockets(addon, SHARDS)
+    const sockets = host.openSockets()
     this.#parts.sockets = sockets
     for (const { family, address } of sockets.skipped) {
       reporter.warn('FAMILY_MISSING', `this kernel has no IPv${family}: not listening on ${address}`)
@@ -262,19 +266,16 @@ export class RunningDaemon implements Daemon {
     return { addon, host, sockets, datapath }
   }
 
-  async #startShard(boot: Promise<ShardBoot>, host: Host, sockets: UdpSockets): Promise<ShardHandle> {
-    const began = now()
-    const shard = await (await boot).start({
-      tunFd: host.tun.fd,
-      udp: sockets.shardFds,
+  #startShards(boot: Promise<ShardBoot>, host: Host, sockets: UdpSockets): Promise<Shards> {
+    return startShards([boot], {
+      host,
+      sockets,
+      reporter: this.#reporter,
+      backend: this.#parts.addon?.cryptoBackend ?? '',
+      boot: () => this.#platform.bootShard(),
       onEvent: (event) => this.#parts.connections?.onShardEvent(event),
+      onFailed: (text) => void this.#stop({ kind: 'failed', text }),
     })
-    void shard.exited.then(({ error }) => {
-      if (error !== undefined)
-        void this.#stop({ kind: 'failed', text: `the datapath's thread ended: ${error.message}` })
-    })
-    this.#reporter.step('datapath', this.#parts.addon?.cryptoBackend ?? '', began)
-    return shard
   }
 
   async #createEndpoint(datapath: Datapath, host: Host): Promise<IkeEndpointApi> {
@@ -343,7 +344,7 @@ export class RunningDaemon implements Daemon {
   /** Undoes whatever exists, in the reverse order. A failing step does not keep the next from running. */
   async #tearDown(): Promise<void> {
     const began = now()
-    const { host, connections, boot, shard, jobs, datapath, keyLog, addresses } = this.#parts
+    const { host, connections, boot, shards, jobs, datapath, keyLog, addresses } = this.#parts
     const { logger } = this.#reporter
     const steps: (() => Promise<void> | undefined)[] = [
       async () => addresses?.close(),
@@ -351,7 +352,7 @@ export class RunningDaemon implements Daemon {
       async () => {
         for (const problem of host?.undoRouting() ?? []) logger.log('warn', 'not undone', { problem })
       },
-      () => within(shard?.stop() ?? boot?.then((made) => made.cancel()), WORKER_MS),
+      () => within(shards?.stop() ?? boot?.then((made) => made.cancel()), WORKER_MS),
       async () => datapath?.clear(),
       async () => host?.close(),
       () => within(jobs?.close(), WORKER_MS),

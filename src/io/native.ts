@@ -7,6 +7,7 @@
 import { readdirSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'
+import type { NativePrimitives } from '../crypto/types.ts'
 import { TsvpnError } from '../errors.ts'
 
 /** Feature names that were probed, not assumed. */
@@ -18,7 +19,8 @@ export interface TunFeatures {
 }
 
 export interface NativeTun {
-  readonly fd: number
+  /** One for each queue. */
+  readonly fds: readonly number[]
   readonly name: string
   readonly ifIndex: number
   readonly features: TunFeatures
@@ -172,14 +174,15 @@ export interface NativeIkeSocket {
   close(): void
 }
 
-export interface NativeAddon {
+export interface NativeAddon extends NativePrimitives {
   /** Names in the order of the counter array; equal to DROP_REASONS of sa/drop.ts. */
   readonly dropReasons: readonly string[]
   /** Version of the OpenSSL inside the running node, e.g. 'OpenSSL 3.0.17'. */
   readonly cryptoBackend: string
 
   /** IFF_TUN | IFF_NO_PI | IFF_VNET_HDR; offloads as probed. A taken name is EBUSY. */
-  openTun(name: string, options?: { readonly offload?: boolean }): NativeTun
+  /** @param options.queues 1 to 256; default 1 */
+  openTun(name: string, options?: { readonly offload?: boolean; readonly queues?: number }): NativeTun
   openUdp(options: UdpSocketOptions): number
   /**
    * Attaches the reuseport program to the group of `fd`: index 0 of the group takes IKE (non-ESP marker), keepalives and

@@ -49,7 +49,8 @@ const noTun = (cause: unknown) =>
 
 export class TunDevice {
   readonly name: string
-  readonly fd: number
+  /** One for each queue. */
+  readonly fds: readonly number[]
   readonly ifIndex: number
   readonly features: TunFeatures
   readonly #addon: TunAddon
@@ -59,13 +60,13 @@ export class TunDevice {
   #isOpen = true
 
   /** @throws TsvpnError TSVPN_NO_TUN, TSVPN_NOT_ROOT, TSVPN_INTERFACE_TAKEN */
-  constructor(addon: TunAddon, name: string) {
+  constructor(addon: TunAddon, name: string, queues = 1) {
     if (!existsSync('/dev/net/tun')) throw noTun(undefined)
     this.#addon = addon
     try {
-      const tun = addon.openTun(name)
+      const tun = addon.openTun(name, { queues })
       this.name = tun.name
-      this.fd = tun.fd
+      this.fds = tun.fds
       this.ifIndex = tun.ifIndex
       this.features = tun.features
     } catch (error) {
@@ -164,7 +165,7 @@ export class TunDevice {
     if (!this.#isOpen) return
     this.#isOpen = false
     this.#isUp = false
-    this.#addon.closeFd(this.fd)
+    for (const fd of this.fds) this.#addon.closeFd(fd)
   }
 
   #of(family: Family): string[] {

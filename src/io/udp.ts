@@ -50,8 +50,9 @@ export class UdpSockets {
   readonly sockets: readonly OpenSocket[]
   /** Families whose wildcard address this kernel lacks; not an error. */
   readonly skipped: readonly SkippedFamily[]
-  /** For the shards: one per family. */
-  readonly shardFds: readonly { readonly family: 4 | 6; readonly fd: number }[]
+  readonly families: readonly (4 | 6)[]
+  /** For each shard: one socket per family. */
+  readonly shardFds: readonly (readonly { readonly family: 4 | 6; readonly fd: number }[])[]
   readonly #addon: UdpAddon
   readonly #fds: readonly number[]
   /** Main-thread descriptors until `listen` hands them to the addon's sockets. */
@@ -64,7 +65,7 @@ export class UdpSockets {
     opened: {
       sockets: OpenSocket[]
       skipped: SkippedFamily[]
-      shardFds: { family: 4 | 6; fd: number }[]
+      shardFds: { family: 4 | 6; fd: number }[][]
       mainFds: { family: 4 | 6; port: number; fd: number }[]
       fds: number[]
     },
@@ -73,6 +74,7 @@ export class UdpSockets {
     this.sockets = opened.sockets
     this.skipped = opened.skipped
     this.shardFds = opened.shardFds
+    this.families = (opened.shardFds[0] ?? []).map(({ family }) => family)
     this.#mainFds = opened.mainFds
     this.#fds = opened.fds
   }
@@ -85,7 +87,7 @@ export class UdpSockets {
     const fds: number[] = []
     const sockets: OpenSocket[] = []
     const skipped: SkippedFamily[] = []
-    const shardFds: { family: 4 | 6; fd: number }[] = []
+    const shardFds: { family: 4 | 6; fd: number }[][] = Array.from({ length: options.shards }, () => [])
     const mainFds: { family: 4 | 6; port: number; fd: number }[] = []
     const { ikePort, nattPort, mark } = options
     let port = ikePort
@@ -115,10 +117,10 @@ export class UdpSockets {
           addon.closeFd(probe)
           // The order of binding is the index in the group: main first, then the shards.
           const natt = bind(family, address, nattPort, true, false)
-          const shard = bind(family, address, nattPort, true, true)
+          const own = shardFds.map((fds) => ({ fds, fd: bind(family, address, nattPort, true, true) }))
           addon.attachSteering(natt, options.shards)
           mainFds.push({ family, port: ikePort, fd: ike }, { family, port: nattPort, fd: natt })
-          shardFds.push({ family, fd: shard })
+          for (const { fds, fd } of own) fds.push({ family, fd })
           sockets.push(
             { family, address, port: ikePort, purpose: 'ike' },
             { family, address, port: nattPort, purpose: 'ike-natt' },
@@ -141,10 +143,6 @@ export class UdpSockets {
       throw error
     }
     return new UdpSockets(addon, { sockets, skipped, shardFds, mainFds, fds })
-  }
-
-  get families(): readonly (4 | 6)[] {
-    return this.shardFds.map((socket) => socket.family)
   }
 
   /** Starts delivery to the main thread. */

@@ -152,6 +152,8 @@ describe('status', () => {
       mark: 22598,
     },
     cryptoBackend: 'OpenSSL 3.0.19',
+    shards: 1,
+    shardRestarts: 0,
     offloads: ['vnetHdr', 'tso4'],
     listen: [
       { family: 4, address: '0.0.0.0', port: 500, purpose: 'ike' },
@@ -234,7 +236,8 @@ describe('status', () => {
   interface  10.1.0.1/16, mtu 1438, index 9
   routes     10.2.0.0/16, 10.3.0.0/16
   listening  0.0.0.0:500, 0.0.0.0:4500
-  crypto     OpenSSL 3.0.19, vnetHdr, tso4
+  crypto     OpenSSL 3.0.19
+  datapath   1 thread, vnetHdr, tso4
   daemon     tsvpn 0.1.0, pid 7, up for 1 h 2 min, 90.0 MiB of memory, /etc/tsvpn/office.yaml
 
 branch: up, at branch.example.com (203.0.113.7)

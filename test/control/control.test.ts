@@ -27,6 +27,8 @@ const status = (configFile: string | null = null): DaemonStatus => ({
   rssBytes: 0,
   interface: { name: 't0', index: 1, mtu: 1438, addresses: [], routes: [], routingTable: 1, mark: 1 },
   cryptoBackend: '',
+  shards: 1,
+  shardRestarts: 0,
   offloads: [],
   listen: [],
   peers: [],

@@ -2,6 +2,7 @@
 import { createHash, getDiffieHellman } from 'node:crypto'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import './addon.ts'
 import { allKe, ke } from '../../src/crypto/registry.ts'
 import type { KeAlgorithm } from '../../src/crypto/types.ts'
 import type { Rng } from '../../src/env.ts'

@@ -1,5 +1,6 @@
 /** Vectors that RFCs print, against every provider: HMAC (4231), ChaCha20-Poly1305 (7634), X25519/X448 (7748), ECP (5903). */
 import { describe, expect, it } from 'vitest'
+import './addon.ts'
 import { allEncr, allInteg, allKe, allPrf } from '../../src/crypto/registry.ts'
 import { ENCR, INTEG, KE, PRF } from '../../src/wire/iana.ts'
 import { hex, readVectors } from './vectors.ts'

@@ -1,5 +1,6 @@
 /** Wycheproof over key exchange (THREATS 6 and 7) and signatures, every provider that has the algorithm. */
 import { describe, expect, it } from 'vitest'
+import './addon.ts'
 import { parsePublicKey } from '../../src/crypto/keys.ts'
 import { allKe } from '../../src/crypto/registry.ts'
 import { schemeByName } from '../../src/crypto/signature.ts'

@@ -1,5 +1,6 @@
 /** Wycheproof over AEAD, CBC and HMAC, every provider. The numbers are the vectors that have IKE's shape. */
 import { describe, it } from 'vitest'
+import './addon.ts'
 import { allEncr, allInteg, allPrf } from '../../src/crypto/registry.ts'
 import type { EncrAlgorithm } from '../../src/crypto/types.ts'
 import { ENCR, INTEG, PRF } from '../../src/wire/iana.ts'

@@ -76,6 +76,7 @@ const ROWS: readonly (readonly [key: string, from: string, to: string, line: str
     '[10.1.0.1/16, 10.3.0.1/16] }',
     '~ interface.addresses 10.1.0.1/16 → 10.1.0.1/16, 10.3.0.1/16 (at once)',
   ],
+  ['interface.shards', 'name: t0', 'name: t0, shards: 2', `! interface.shards automatic → 2 ${RESTART}`],
   ['interface.mtu', 'name: t0', 'name: t0, mtu: 1300', `~ interface.mtu automatic → 1300 ${AT_ONCE}`],
   [
     'listen.addresses',

@@ -94,4 +94,36 @@ labDescribe('ESP in UDP behind a NAT', [...TSVPN_TOOLS, ...CAPTURE_TOOLS], () =>
     expect((two ?? 0) - (one ?? 0)).toBeGreaterThan(KEEPALIVE_SECONDS - 1)
     expect((two ?? 0) - (one ?? 0)).toBeLessThan(KEEPALIVE_SECONDS + 2)
   })
+
+  // Sending zero (a SHOULD of §2.1) is given up: Linux refuses UDP_SEGMENT on a socket without checksums.
+  test('UE-03 datagrams with and without a UDP checksum are taken', { timeout: 60_000 }, async () => {
+    const { left, nat } = lab()
+    const pair = await start()
+    const checksums = async (): Promise<Set<string>> => {
+      const capture = await new Capture(nat, 'outside', 'udp port 4500').ready()
+      expect((await ping(left, INNER.right[4].address, { count: 10, intervalSeconds: 0.05 })).received).toBe(10)
+      await capture.stop()
+      const lines = await mustRun([
+        'tshark',
+        '-n',
+        '-r',
+        capture.file,
+        '-Y',
+        `ip.dst == ${OUTER.right[4]}`,
+        '-T',
+        'fields',
+        '-e',
+        'udp.checksum',
+      ])
+      expect(lines.trim().split('\n').length).toBeGreaterThanOrEqual(10)
+      return new Set(lines.trim().split('\n'))
+    }
+    expect(await checksums()).not.toContain('0x0000')
+    await nat.must([
+      'nft',
+      'add table ip zero { chain out { type filter hook postrouting priority 300; udp dport 4500 udp checksum set 0; }; }',
+    ])
+    expect(await checksums()).toEqual(new Set(['0x0000']))
+    for (const side of SIDES) expect(await pair[side].stop()).toBe(0)
+  })
 })

@@ -214,6 +214,40 @@ describe.skipIf(missing.length > 0)('two shards', () => {
     }
   })
 
+  it('two shards whose threads end under traffic are replaced: nothing is lost, and no number comes twice', async () => {
+    const suite = { encr: 20, encrKeyBits: 128, integ: 0, esn: true }
+    const a = new Agent(A, './static-gateway.mjs', gateway(1, 2, 4, 1438, suite, { shards: 2 }))
+    const b = new Agent(B, './static-gateway.mjs', gateway(2, 1, 4, 1438, suite, { shards: 2 }))
+    try {
+      await a.report()
+      await b.report()
+      const before = await b.ask('drops')
+      const ping = inA('ping', '-c', '800', '-i', '0.002', '-W', '3', '-q', '10.9.0.2')
+      for (const agent of [a, b]) {
+        await new Promise((resolve) => setTimeout(resolve, 400))
+        expect(await agent.ask('crash')).toEqual({ crashed: 2 })
+      }
+      expect((await ping).stdout).toContain(' 800 received')
+      for (const agent of [a, b]) {
+        await agent.ask('drops')
+        const restart = { type: 'restart', message: expect.stringContaining('unexpected message') }
+        expect(agent.events).toEqual([expect.objectContaining(restart), expect.objectContaining(restart)])
+      }
+      // A number sent twice would be dropped as a replay.
+      expect((await b.ask('drops')).replay).toBe(before.replay)
+      const [sent, received] = [await a.ask('counters'), await b.ask('counters')]
+      // Besides the pings the kernel may ask for a router.
+      const { packets } = sent.outbound as { packets: number }
+      expect(packets).toBeGreaterThanOrEqual(800)
+      expect(sent.outbound).toMatchObject({ packets, sequence: packets })
+      expect(received.inbound).toMatchObject({ packets, sequence: packets })
+      for (const agent of [a, b]) expect(await agent.ask('stop')).toEqual({ stopped: true })
+    } finally {
+      a.kill()
+      b.kill()
+    }
+  })
+
   it('ESP-03 ESP-21 events: sequence limit, moved endpoint, trap policy', async () => {
     const suite = { encr: 20, encrKeyBits: 256, integ: 0, esn: false }
     // Three numbers are left of 2^32; the other side believes its peer on another port, and has no SA for its own traffic.

@@ -1,13 +1,14 @@
 // One end of a tunnel with static keys, without IKE: opens TUN and a UDP socket, starts a shard, installs both SAs.
 // Runs inside a network namespace as a child process of shard.test.ts and of the bench. Prints a line of JSON per
-// request on stdin: "counters", "drops", "cpu", "connect", "stop".
+// request on stdin: "counters", "drops", "cpu", "connect", "crash", "stop".
 import { execFileSync } from 'node:child_process'
 import { createInterface } from 'node:readline'
 
 const config = JSON.parse(process.argv[2])
 const dist = new URL('../../dist/', import.meta.url)
 const { loadNative } = await import(new URL('io/native.js', dist).href)
-const { startShard } = await import(new URL('datapath/pool.js', dist).href)
+const { bootShard } = await import(new URL('datapath/pool.js', dist).href)
+const { Shards } = await import(new URL('datapath/shards.js', dist).href)
 
 const native = loadNative()
 const ip = (...args) => execFileSync('ip', args)
@@ -36,17 +37,23 @@ const keys = (spi) => ({
   integKey: new Uint8Array(integBytes).map((_, i) => (spi * 17 + i * 3) & 255),
 })
 
-const tun = native.openTun(config.tun, { offload: config.offload ?? true })
+const count = config.shards ?? 1
+const tun = native.openTun(config.tun, { offload: config.offload ?? true, queues: count })
 for (const address of config.addresses) ip('address', 'add', address, 'dev', tun.name, ...(address.includes(':') ? ['nodad'] : []))
 ip('link', 'set', tun.name, 'mtu', String(config.mtu), 'up')
-const fd = native.openUdp({
-  family: config.family,
-  address: config.family === 4 ? '0.0.0.0' : '::',
-  port: 4500,
-  mark: 0,
-  reusePort: false,
-  esp: true,
-})
+const openUdp = (esp) =>
+  native.openUdp({
+    family: config.family,
+    address: config.family === 4 ? '0.0.0.0' : '::',
+    port: 4500,
+    mark: 0,
+    reusePort: count > 1,
+    esp,
+  })
+// Index 0 of the group is where IKE would be.
+const main = count > 1 ? [openUdp(false)] : []
+const fds = Array.from({ length: count }, () => openUdp(true))
+if (count > 1) native.attachSteering(fds[0], count)
 const path = { family: config.family, localAddress: config.local, remoteAddress: config.remote, remotePort: 4500 }
 // What the peer's last known port was: another one than it sends from raises endpoint-moved.
 const known = { ...path, remotePort: config.knownPort ?? 4500 }
@@ -56,12 +63,19 @@ native.addOutbound({ ...keys(config.outboundSpi), handle: 1, spi: config.outboun
 const setPolicy = (outbound) => native.setPolicy({ id: 1, local: selectors, remote: selectors, outbound, hold: config.hold ?? false })
 setPolicy(config.trap ? null : 1)
 
-const shard = await startShard({
-  tunFd: tun.fd,
-  udp: [{ family: config.family, fd }],
-  onEvent: (event) => say({ event }),
+const workers = new Set()
+process.on('worker', (worker) => {
+  workers.add(worker)
+  worker.once('exit', () => workers.delete(worker))
 })
-void shard.exited.then(({ error }) => error && say({ failed: error.message }))
+const shards = await Shards.start({
+  descriptors: tun.fds.map((tunFd, i) => ({ tunFd, udp: [{ family: config.family, fd: fds[i] }] })),
+  boot: bootShard,
+  onEvent: (event) => say({ event }),
+  onRestart: (error, ms) => say({ event: { type: 'restart', ms, message: error.message } }),
+  onFailed: (error) => say({ failed: error.message }),
+  now: () => performance.now(),
+})
 say({ ready: true, features: tun.features })
 
 for await (const line of createInterface({ input: process.stdin })) {
@@ -74,10 +88,15 @@ for await (const line of createInterface({ input: process.stdin })) {
     setPolicy(1)
     say({ connected: true })
   }
+  // Every thread ends as one with a fault does.
+  if (line === 'crash') {
+    for (const worker of workers) worker.postMessage({ type: 'no such message' })
+    say({ crashed: workers.size })
+  }
   if (line === 'stop') break
 }
-await shard.stop()
-native.closeFd(fd)
-native.closeFd(tun.fd)
+await shards.stop()
+for (const fd of [...main, ...fds]) native.closeFd(fd)
+for (const queue of tun.fds) native.closeFd(queue)
 say({ stopped: true })
 process.exit(0)
