@@ -167,8 +167,7 @@ void Outbound::admit(SaOutbound& sa, const InnerPacket& packet, const SuperPacke
   constexpr uint8_t kDontFragment = 0x40;
   const uint32_t length = segmentLength(super, 0);
   const bool mayFragment = packet.family == 4 && (packet.data[6] & kDontFragment) == 0;
-  // IPv6 routers never fragment: there is no bit to set, and no reason to send fragments of what fits.
-  const bool df = sa.path.family == 6 || sa.limit.setsDf(mayFragment);
+  const bool df = sa.limit.setsDf(mayFragment, sa.path.family);
   if (length > kLargePacket && sa.stall.mayLook(nowMs)) watch(sa, nowMs);
   switch (sa.limit.fit(length, packet.family, mayFragment)) {
     case Fit::fits:

@@ -54,7 +54,12 @@ struct PathLimit {
     const uint32_t most = room.load(std::memory_order_relaxed);
     return most < leastMtu(family) ? leastMtu(family) : most;
   }
-  bool setsDf(bool mayFragment) const { return df == OuterDf::set || (df == OuterDf::copy && !mayFragment); }
+  /** While nothing is known of the path, nothing is refused to it. */
+  bool setsDf(bool mayFragment, uint8_t outerFamily) const {
+    if (room.load(std::memory_order_relaxed) == kUnlimited) return false;
+    // IPv6 routers never fragment: there is no bit to set, and no reason to send fragments of what fits.
+    return outerFamily == 6 || df == OuterDf::set || (df == OuterDf::copy && !mayFragment);
+  }
 };
 
 /**

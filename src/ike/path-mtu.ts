@@ -53,7 +53,6 @@ export function learnPath(core: Core, sa: IkeSa, childIds: readonly number[]): v
   const known = sa.pathMtu
   if (known?.local !== local.address || known.remote !== remote.address) {
     const ceiling = core.options.pathMtu?.(remote)
-    core.timers.stop(sa.id, 'pathMtu')
     sa.pathMtu =
       ceiling === undefined
         ? undefined
@@ -67,11 +66,18 @@ export function learnPath(core: Core, sa: IkeSa, childIds: readonly number[]): v
   tell(core, sa, childIds)
 }
 
+/** From now on the device is looked at again from time to time: it may have become larger, or what the kernel believed is old. */
+export function watchPath(core: Core, sa: IkeSa, now: Instant): void {
+  const isWatched = core.timers.get(sa.id, 'pathMtu') !== undefined
+  if (core.options.pathMtu !== undefined && !isWatched) ageFrom(core, sa, now)
+}
+
 /** The same path under new keys. */
 export function inheritPath(core: Core, from: IkeSa, to: IkeSa, now: Instant): void {
   to.pathMtu = from.pathMtu
   to.ignoresPieces = from.ignoresPieces
   to.roundTripMs = from.roundTripMs
+  watchPath(core, to, now)
   goOn(core, to, now)
 }
 
@@ -90,7 +96,9 @@ export function hearOfPath(core: Core, sa: IkeSa, news: PathNews, now: Instant):
       break
     case 'refused': {
       const ceiling = core.options.pathMtu?.(espPathOf(sa).remote)
-      if (ceiling !== undefined && ceiling < before) search.raise(ceiling)
+      if (ceiling === undefined || ceiling >= before) break
+      search.raise(ceiling)
+      ageFrom(core, sa, now)
     }
   }
   if (search.mtu !== before) tell(core, sa)
@@ -99,9 +107,11 @@ export function hearOfPath(core: Core, sa: IkeSa, news: PathNews, now: Instant):
 
 /** The `pathMtu` timer: what was learnt is old. */
 export function ageOfPath(core: Core, sa: IkeSa, now: Instant): void {
-  const { pathMtu } = sa
-  if (pathMtu === undefined || sa.state.name !== 'established') return
-  const { search } = pathMtu
+  if (sa.state.name !== 'established') return
+  watchPath(core, sa, now)
+  // There was no way to the peer when it was needed.
+  if (sa.pathMtu === undefined) return learnPath(core, sa, childIdsOf(sa))
+  const { search } = sa.pathMtu
   const before = search.mtu
   const ceiling = core.options.pathMtu?.(espPathOf(sa).remote) ?? before
   if (canProbe(sa)) search.raise(ceiling)
@@ -143,15 +153,13 @@ function canProbe(sa: IkeSa): boolean {
   return sa.fragmentation && trustOf(sa).probe && espPathOf(sa).remote.address === sa.path.remote.address
 }
 
-/** The next step of the search, or the wait for the next one. */
+/** The next step of the search, if there is one. */
 function goOn(core: Core, sa: IkeSa, now: Instant): void {
   const { pathMtu } = sa
-  if (pathMtu === undefined) return
+  if (pathMtu?.search.wanted === undefined) return
   const { search, provenAt } = pathMtu
-  if (search.wanted !== undefined) {
-    const isDoubted = search.wanted === search.mtu
-    schedule(core, sa, { kind: 'probe-path' }, now, isDoubted ? Math.max(0, provenAt + DOUBT_INTERVAL_MS - now) : 0)
-  } else if (search.isBelowCeiling && core.timers.get(sa.id, 'pathMtu') === undefined) ageFrom(core, sa, now)
+  const delay = search.wanted === search.mtu ? Math.max(0, provenAt + DOUBT_INTERVAL_MS - now) : 0
+  schedule(core, sa, { kind: 'probe-path' }, now, delay)
 }
 
 function ageFrom(core: Core, sa: IkeSa, now: Instant): void {

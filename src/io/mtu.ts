@@ -64,7 +64,9 @@ function parseRoute(
   const device = route?.dev
   if (route === undefined || typeof device !== 'string') return undefined
   const metrics: unknown = Array.isArray(route.metrics) ? route.metrics[0] : undefined
-  const learnt = typeof metrics === 'object' && metrics !== null && 'mtu' in metrics ? Number(metrics.mtu) : Number.NaN
-  const mtu = Number.isInteger(learnt) && learnt > 0 ? learnt : (mtuOf.get(device) ?? DEFAULT_PATH_MTU)
+  const told = typeof metrics === 'object' && metrics !== null && 'mtu' in metrics ? Number(metrics.mtu) : Number.NaN
+  // What the kernel has learnt from ICMP goes away again; the device's MTU stays.
+  const isSet = Number.isInteger(told) && told > 0 && route?.expires === undefined
+  const mtu = isSet ? told : (mtuOf.get(device) ?? DEFAULT_PATH_MTU)
   return { mtu, device, source: typeof route.prefsrc === 'string' ? route.prefsrc : '' }
 }

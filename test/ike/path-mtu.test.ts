@@ -106,13 +106,15 @@ interface Narrowing extends Pair {
   hear(news: PathNews): void
 }
 
-function narrowing(options: PairOptions & { readonly trust?: PathTrust } = {}): Narrowing {
-  const device = { pathMtu: () => 1500 }
+function narrowing(
+  options: PairOptions & { readonly trust?: PathTrust } = {},
+  pathMtu: () => number | undefined = () => 1500,
+): Narrowing {
   const pair = makePair({
     livenessMs: 86_400_000,
     ...options,
     left: { ...options.left, ...(options.trust && { pathMtu: options.trust }) },
-    leftOptions: device,
+    leftOptions: { pathMtu },
   })
   expect(connect(pair)).toBeDefined()
   const { left, world, net } = pair
@@ -243,6 +245,32 @@ describe('an IKE SA', () => {
     pair.world.run(PATH_MTU_LIFE_MS + 1_000)
     expect(pair.mtu()).toBe(1500)
     expect(probesOf(pair)).toEqual([])
+  })
+
+  it('a device that becomes smaller is believed at once, and when it is large again, within ten minutes', () => {
+    let device = 1500
+    const pair = narrowing({}, () => device)
+    device = 1300
+    pair.hear({ kind: 'refused' })
+    expect(pair.mtu()).toBe(1300)
+    pair.world.run(PATH_MTU_LIFE_MS / 2)
+    expect(probesOf(pair)).toEqual([])
+    device = 1500
+    pair.world.run(PATH_MTU_LIFE_MS)
+    expect(pair.mtu()).toBe(1500)
+    expect(probesOf(pair)).toEqual([1500])
+  })
+
+  it('without a way to the peer nothing is known, until there is one', () => {
+    let device: number | undefined
+    const pair = narrowing({}, () => device)
+    expect(pair.mtu()).toBeUndefined()
+    pair.hear({ kind: 'doubt' })
+    pair.hear({ kind: 'too-big', mtu: 1300 })
+    device = 1492
+    pair.world.run(PATH_MTU_LIFE_MS + 1_000)
+    expect(pair.mtu()).toBe(1492)
+    expect(pair.left.eventsOf('path-mtu')).toMatchObject([{ mtu: 1492, childIds: [...pair.left.installed.keys()] }])
   })
 
   it.each([

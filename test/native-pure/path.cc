@@ -34,7 +34,7 @@ void roomIsExact(Random& random) {
 void fitsByTheRules() {
   using tsvpn::Fit;
   tsvpn::PathLimit limit;
-  CHECK(limit.fit(65535, 4, false) == Fit::fits);
+  CHECK(limit.fit(65535, 4, false) == Fit::fits && !limit.setsDf(false, 4) && !limit.setsDf(false, 6));
   limit.room = 500;
   CHECK(limit.fit(500, 4, false) == Fit::fits && limit.fit(501, 4, true) == Fit::innerFragments);
   CHECK(limit.fit(576, 4, false) == Fit::outerFragments && limit.fit(577, 4, false) == Fit::tooBig);
@@ -42,11 +42,11 @@ void fitsByTheRules() {
   CHECK(limit.mtuFor(4) == 576 && limit.mtuFor(6) == 1280);
   limit.room = 1400;
   CHECK(limit.mtuFor(4) == 1400 && limit.mtuFor(6) == 1400);
-  CHECK(limit.setsDf(false) && !limit.setsDf(true));
+  CHECK(limit.setsDf(false, 4) && !limit.setsDf(true, 4) && limit.setsDf(true, 6));
   limit.df = tsvpn::OuterDf::set;
-  CHECK(limit.setsDf(false) && limit.setsDf(true));
+  CHECK(limit.setsDf(false, 4) && limit.setsDf(true, 4));
   limit.df = tsvpn::OuterDf::clear;
-  CHECK(!limit.setsDf(false) && limit.fit(9000, 6, false) == Fit::outerFragments);
+  CHECK(!limit.setsDf(false, 4) && limit.fit(9000, 6, false) == Fit::outerFragments);
 }
 
 void mssIsLowered(Random& random) {
