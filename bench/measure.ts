@@ -113,7 +113,7 @@ export interface Idle {
 const TICKS_PER_SECOND = 100
 
 /** User and system time of all threads so far. */
-function cpuSeconds(pid: number): number {
+export function cpuSeconds(pid: number): number {
   const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
     .replace(/^.*\) /, '')
     .split(' ')

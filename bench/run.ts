@@ -13,10 +13,12 @@ import { COLUMNS } from './columns.ts'
 import { judge, type Verdict } from './goals.ts'
 import { describeMachine } from './machine.ts'
 import { type Idle, idle, upToFirstPing } from './measure.ts'
+import { CORES, LINKS_GBIT, predict } from './model.ts'
 import { type BenchOptions, readOptions } from './options.ts'
 import { type Contestant, KINDS, missingFor } from './peers.ts'
 import { plotGoals } from './plot.ts'
 import { type SealRow, SIZES, sealRows } from './seal.ts'
+import { measureStages, type StageReport } from './stages.ts'
 import { type Samples, summarize } from './statistics.ts'
 import { table } from './table.ts'
 
@@ -28,7 +30,11 @@ interface Result {
   readonly figures: Record<string, Samples>
   idle?: Idle
   upToFirstPingMs?: Samples
+  stages?: StageReport
 }
+
+/** TCP payload of a full inner packet: its MTU less IPv4 and TCP headers with timestamps. */
+const PAYLOAD = 1438 - 52
 
 const ALL = [...KINDS, ...BARE]
 const isBare = ({ name }: { readonly name: string }) => BARE.some((kind) => kind.name === name)
@@ -63,6 +69,9 @@ async function measureNetwork(options: BenchOptions): Promise<Result[]> {
       progress(`idle: ${c.name}`)
       result.idle = await idle(pid, options.seconds < 5 ? 5 : 20)
       if (c.client) {
+        progress(`stages: ${c.name}`)
+        const stages = await measureStages(c, PAYLOAD)
+        if (stages !== undefined) result.stages = stages
         const samples: number[] = []
         for (let i = 0; i < 5; i++) samples.push(await upToFirstPing(c))
         result.upToFirstPingMs = summarize(samples)
@@ -124,6 +133,21 @@ function goalTable(verdicts: readonly Verdict[]): string {
   return table([['tsvpn', 'ratio', 'goal', ''], ...rows])
 }
 
+const stageTable = ({ stages, nanoseconds }: StageReport) =>
+  table([
+    ['a full packet in tsvpn, one gateway', 'share', 'ns'],
+    ...stages.map(({ stage, share, nanoseconds: ns }) => [stage, `${(share * 100).toFixed(1)} %`, ns.toFixed(0)]),
+    ['together', '', nanoseconds.toFixed(0)],
+  ])
+
+const predictionTable = (report: StageReport) => {
+  const rows = predict(report)
+  return table([
+    ['predicted (not measured), Gbit/s', ...LINKS_GBIT.map((link) => `${link} Gbit/s link`)],
+    ...CORES.map((cores, i) => [`${cores} cores`, ...(rows[i]?.gbit.map((value) => value.toFixed(1)) ?? [])]),
+  ])
+}
+
 const sealTable = (rows: readonly SealRow[]) =>
   table([
     ['AES-128-GCM, ns per packet', '', ...SIZES.map((size) => `${size} B`)],
@@ -160,6 +184,8 @@ async function main(): Promise<number> {
     lines.push(
       `tsvpn up to first ping reply: ${firstPing.median.toFixed(0)} ms (${firstPing.min.toFixed(0)}–${firstPing.max.toFixed(0)})`,
     )
+  const stages = network.find((r) => r.stages)?.stages
+  if (stages) lines.push('', stageTable(stages), '', predictionTable(stages))
   if (seal.rows.length > 0) lines.push('', sealTable(seal.rows), ...seal.missing)
   process.stdout.write(`\n${lines.join('\n')}\n`)
 

@@ -20,6 +20,7 @@ lab      tcpdump                       tcpdump
 lab      tshark                        tshark
 lab      gcc                           gcc
 lab      clang                         clang
+lab      libclang-rt-14-dev            /usr/lib/llvm-14/lib/clang/14.0.6/lib/linux/libclang_rt.fuzzer-x86_64.a
 lab      libssl-dev                    /usr/include/openssl/evp.h
 lab      strongswan-charon             /usr/lib/ipsec/charon
 lab      strongswan-swanctl            swanctl
