@@ -267,6 +267,7 @@ export class Connections {
         return
       case 'path-mtu':
         datapath.resize(event.childIds, event.mtu)
+        this.#options.reporter.logger.log('debug', 'path MTU', { peer: event.peer, mtu: event.mtu })
         return
       case 'ike-sa-closed':
         peers.handle(event, now())
