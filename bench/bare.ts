@@ -34,25 +34,29 @@ function compilePlain(): string {
   return program
 }
 
-type Start = (host: Host, own: 'left' | 'right', other: 'left' | 'right') => Promise<Tracked>
+export type Start = (host: Host, own: 'left' | 'right', other: 'left' | 'right') => Promise<Tracked>
 
-const startAddon: Start = async (host, own, other) => {
-  const config = {
-    tun: TUN,
-    addresses: [],
-    mtu: MTU,
-    family: 4,
-    local: OUTER[own][4],
-    remote: OUTER[other][4],
-    inboundSpi: SPI[own],
-    outboundSpi: SPI[other],
-    suite: { encr: ENCR.ENCR_AES_GCM_16, encrKeyBits: 128, integ: 0, esn: true },
+/** @param many further Child SAs in both gateways */
+export const startAddon =
+  (many = 0): Start =>
+  async (host, own, other) => {
+    const config = {
+      many,
+      tun: TUN,
+      addresses: [],
+      mtu: MTU,
+      family: 4,
+      local: OUTER[own][4],
+      remote: OUTER[other][4],
+      inboundSpi: SPI[own],
+      outboundSpi: SPI[other],
+      suite: { encr: ENCR.ENCR_AES_GCM_16, encrKeyBits: 128, integ: 0, esn: true },
+    }
+    const gateway = join(REPO, 'test/native/static-gateway.mjs')
+    const daemon = host.spawn([process.execPath, gateway, JSON.stringify(config)])
+    await daemon.waitFor(/"ready":true/)
+    return daemon
   }
-  const gateway = join(REPO, 'test/native/static-gateway.mjs')
-  const daemon = host.spawn([process.execPath, gateway, JSON.stringify(config)])
-  await daemon.waitFor(/"ready":true/)
-  return daemon
-}
 
 const startPlain =
   (program: string): Start =>
@@ -62,7 +66,7 @@ const startPlain =
     return daemon
   }
 
-function bare(name: string, tools: readonly string[], version: string, startOf: () => Start): ContestantKind {
+export function bare(name: string, tools: readonly string[], version: string, startOf: () => Start): ContestantKind {
   return {
     name,
     tools,
@@ -85,6 +89,6 @@ function bare(name: string, tools: readonly string[], version: string, startOf: 
 }
 
 export const BARE: readonly ContestantKind[] = [
-  bare('addon', [], 'in its worker, static keys', () => startAddon),
+  bare('addon', [], 'in its worker, static keys', () => startAddon()),
   bare('plain loop', ['g++'], 'the same sources around epoll', () => startPlain(compilePlain())),
 ]

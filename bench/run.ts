@@ -8,6 +8,7 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { REPO } from '../test/lab/lib/paths.ts'
 import { missingForLab } from '../test/lab/lib/tools.ts'
+import { loadAddon } from './addon.ts'
 import { BARE } from './bare.ts'
 import { COLUMNS } from './columns.ts'
 import { judge, type Verdict } from './goals.ts'
@@ -160,7 +161,8 @@ async function main(): Promise<number> {
     process.stdout.write(options)
     return process.argv.includes('--help') ? 0 : 2
   }
-  const machine = describeMachine()
+  const addon = await loadAddon().catch((error: Error) => error.message)
+  const machine = { ...describeMachine(), esp: typeof addon === 'string' ? 'no addon' : addon.cryptoBackend }
   const started = new Date()
   let network: Result[] = []
   if (options.network) {
@@ -173,9 +175,9 @@ async function main(): Promise<number> {
     }
     network = await measureNetwork(options)
   }
-  const seal = options.crypto ? await sealRows() : { rows: [], missing: [] }
+  const seal = options.crypto ? sealRows(addon) : { rows: [], missing: [] }
 
-  const heading = `${machine.cpu}, ${machine.cores} cores, Linux ${machine.kernel}, Node ${machine.node} (OpenSSL ${machine.openssl}), ${machine.commit}`
+  const heading = `${machine.cpu}, ${machine.cores} cores, Linux ${machine.kernel}, Node ${machine.node}, ESP: ${machine.esp}, ${machine.commit}`
   const verdicts = judge(network)
   const lines = [heading]
   if (network.length > 0) lines.push('', networkTable(network), '', goalTable(verdicts))

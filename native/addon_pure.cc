@@ -2,7 +2,7 @@
 #include <ctime>
 #include <vector>
 
-#include "aead_evp.h"
+#include "backends.h"
 #include "bytes.h"
 #include "esp_packet.h"
 #include "napi_args.h"
@@ -16,9 +16,9 @@ constexpr size_t kMaxInner = 65535;
 std::unique_ptr<EspCipher> cipherFrom(napi_env env, napi_value value, Direction direction) {
   SaKeys keys;
   if (!readKeys(env, value, "keys", &keys)) return nullptr;
-  const char* error = "";
-  auto cipher = makeEvpCipher(keys, direction, &error);
-  if (cipher == nullptr) throwRange(env, std::string("keys: ") + error);
+  std::string error;
+  auto cipher = makeCipher(keys, direction, &error);
+  if (cipher == nullptr) throwRange(env, "keys: " + error);
   return cipher;
 }
 
@@ -55,7 +55,7 @@ napi_value espSeal(napi_env env, napi_callback_info info) {
            nextHeaderOf(inner));
   memcpy(packet.data() + kEspHeaderLength, iv.data, iv.length);
   if (!cipher->seal(packet.data(), packet.size(), static_cast<uint32_t>(sequence >> 32))) {
-    napi_throw_error(env, nullptr, "OpenSSL failed to seal");
+    napi_throw_error(env, nullptr, "the backend failed to seal");
     return nullptr;
   }
   return makeBytes(env, packet.data(), packet.size());

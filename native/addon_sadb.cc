@@ -1,5 +1,5 @@
 // N-API glue of the SA database: arguments in, counters out.
-#include "aead_evp.h"
+#include "backends.h"
 #include "drop.h"
 #include "napi_args.h"
 #include "sadb.h"
@@ -14,9 +14,9 @@ constexpr int64_t kMaxHandle = int64_t{1} << 53;
 std::unique_ptr<EspCipher> cipherFrom(napi_env env, napi_value object, Direction direction, bool* esn) {
   SaKeys keys;
   if (!readKeys(env, object, "sa", &keys)) return nullptr;
-  const char* error = "";
-  auto cipher = makeEvpCipher(keys, direction, &error);
-  if (cipher == nullptr) throwRange(env, std::string("sa: ") + error);
+  std::string error;
+  auto cipher = makeCipher(keys, direction, &error);
+  if (cipher == nullptr) throwRange(env, "sa: " + error);
   *esn = keys.esn;
   return cipher;
 }

@@ -1,21 +1,18 @@
-// ESP suites on OpenSSL's EVP out of the node process: AES-GCM, ChaCha20-Poly1305, AES-CBC with HMAC.
+// The backend that is always there: OpenSSL's EVP out of the node process, for every suite.
 #pragma once
-#include "cipher.h"
+#include <string>
+
+#include "esp_suite.h"
 
 namespace tsvpn {
 
-/**
- * @param error set to a sentence without key material when the result is null
- * @returns a keyed cipher, or null for an unknown suite or a wrong key length
- */
-std::unique_ptr<EspCipher> makeEvpCipher(const SaKeys& keys, Direction direction, const char** error);
+/** @returns a keyed cipher, or null when OpenSSL refused it */
+std::unique_ptr<EspCipher> makeEvpCipher(const EspSuite& suite, const SaKeys& keys, Direction direction);
 
-/** Only the layout numbers, for checks before a key is at hand. @returns false for an unknown suite */
-bool evpShape(uint16_t encr, uint16_t encrKeyBits, uint16_t integ, CipherShape* shape);
+/** 'OpenSSL 3.0.17' */
+std::string evpVersion();
 
 /** Fills `out` from OpenSSL's generator. */
 bool randomBytes(uint8_t* out, size_t length);
-
-const char* evpVersion();
 
 }  // namespace tsvpn

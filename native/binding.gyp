@@ -7,12 +7,14 @@
         "shard.cc", "outbound.cc", "inbound.cc", "transmit.cc", "ike_socket.cc", "cookie.cc",
         "icmp_socket.cc", "icmp_report.cc", "too_big.cc", "mss.cc",
         "tun.cc", "udp.cc", "segment.cc", "coalesce.cc", "checksum.cc", "ip.cc", "selector.cc",
-        "sadb.cc", "policy_index.cc", "held.cc", "replay.cc", "esp_packet.cc", "aead_evp.cc", "ike_crypto.cc", "drop.cc"
+        "sadb.cc", "policy_index.cc", "held.cc", "replay.cc", "esp_packet.cc", "drop.cc", "ike_crypto.cc",
+        "esp_suite.cc", "aead_evp.cc", "aead_mb.cc", "backends.cc", "self_test.cc"
       ],
       "defines": ["NAPI_VERSION=8"],
       "cflags!": ["-O2"],
       "cflags_cc!": ["-O2", "-fno-omit-frame-pointer"],
       "cflags_cc": ["-std=c++17", "-O3", "-Wall", "-Wextra", "-fno-exceptions", "-fno-rtti", "-fvisibility=hidden", "-fno-plt"],
+      "libraries": ["-ldl"],
       "ldflags": ["-Wl,-z,now", "-Wl,--exclude-libs,ALL"]
     }
   ]

@@ -1,9 +1,10 @@
-// The one interface between ESP and a cipher backend (aead_*.cc). A cipher is keyed once and serves one direction of one
+// The one interface between ESP and a cipher backend (aead_*.cc, chosen in backends.cc). A cipher is keyed once and serves one direction of one
 // SA; only the IV changes per packet. Not thread-safe: the SA's lock covers it.
 #pragma once
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string>
 
 namespace tsvpn {
 
@@ -27,6 +28,8 @@ struct SaKeys {
   size_t encrKeyLength;
   const uint8_t* integKey;
   size_t integKeyLength;
+  /** Name of the backend to use (backends.h); empty for the fastest. */
+  std::string backend{};
 };
 
 enum class Direction : uint8_t { seal, open };

@@ -158,6 +158,8 @@ bool readKeys(napi_env env, napi_value object, const std::string& what, SaKeys* 
       !readBytes(env, property(env, object, "integKey"), what + ".integKey", &integKey)) {
     return false;
   }
+  napi_value backend = property(env, object, "backend");
+  if (!typeIs(env, backend, napi_undefined) && !readString(env, backend, what + ".backend", &out->backend)) return false;
   out->encr = static_cast<uint16_t>(encr);
   out->encrKeyBits = static_cast<uint16_t>(bits);
   out->integ = static_cast<uint16_t>(integ);

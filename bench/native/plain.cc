@@ -8,7 +8,7 @@
 #include <cstdlib>
 #include <ctime>
 
-#include "aead_evp.h"
+#include "backends.h"
 #include "inbound.h"
 #include "outbound.h"
 #include "tun.h"
@@ -37,9 +37,9 @@ std::unique_ptr<EspCipher> cipherFor(uint32_t spi, Direction direction) {
   uint8_t key[kKey];
   for (size_t i = 0; i < kKey; ++i) key[i] = static_cast<uint8_t>(spi * 31 + i * 7);
   const SaKeys keys{20, 128, 0, true, key, sizeof key, nullptr, 0};
-  const char* error = "";
-  auto cipher = makeEvpCipher(keys, direction, &error);
-  if (cipher == nullptr) fail(error);
+  std::string error;
+  auto cipher = makeCipher(keys, direction, &error);
+  if (cipher == nullptr) fail(error.c_str());
   return cipher;
 }
 

@@ -16,6 +16,12 @@ newer_than() {
   [ -n "$(find "$@" -type f -newer "$product" -not -path '*/build/*' -print -quit 2>/dev/null)" ]
 }
 
+# header_came_after FILE: intel-ipsec-mb's header was installed since FILE was built; packages keep their old mtimes.
+header_came_after() {
+  local header=/usr/include/intel-ipsec-mb.h
+  [ -e "$header" ] && [ -n "$(find "$header" -newercm "$1" -print -quit)" ]
+}
+
 build_dependencies() {
   if newer_than node_modules/.package-lock.json package-lock.json; then
     say "Installing npm dependencies (npm ci)"
@@ -25,7 +31,7 @@ build_dependencies() {
 
 build_addon() {
   local product=native/build/Release/tsvpn.node
-  newer_than "$product" native || return 0
+  newer_than "$product" native || header_came_after "$product" || return 0
   # Headers that came with this very node save node-gyp a download.
   local prefix
   prefix=$(dirname "$(dirname "$(readlink -f "$(command -v node)")")")

@@ -30,6 +30,10 @@ lab      libstrongswan-standard-plugins /usr/lib/ipsec/plugins/libstrongswan-ope
 lab      wireguard-go                  wireguard-go
 lab      wireguard-tools               wg
 '
+# Made for x86-64 alone. The addon is built without it as well, and then has OpenSSL's ciphers only.
+[ "$(uname -m)" != x86_64 ] || PACKAGES+='
+build    libipsec-mb-dev               /usr/include/intel-ipsec-mb.h
+'
 
 # missing_packages PART… prints the packages of these parts whose proof is not there, one per line.
 missing_packages() {

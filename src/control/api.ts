@@ -127,11 +127,18 @@ export interface DaemonStatus {
   readonly uptimeMs: number
   readonly rssBytes: number
   readonly interface: InterfaceStatus
-  /** Ciphers of the datapath, e.g. `OpenSSL 3.0.17`. */
+  /** Ciphers of the datapath, e.g. `AEAD by intel-ipsec-mb 1.3 (AVX512), OpenSSL 3.0.17`. */
   readonly cryptoBackend: string
   /** Worker threads of the datapath, and how many were replaced because they had ended. */
   readonly shards: number
   readonly shardRestarts: number
+  /** The libraries one by one; `whyNot` is null for one in use, and `failed` says that it computed wrong. */
+  readonly cryptoBackends: readonly {
+    readonly name: string
+    readonly version: string
+    readonly whyNot: string | null
+    readonly failed: boolean
+  }[]
   /** Probed TUN and UDP offloads that are in use, e.g. `vnetHdr`, `tso4`, `tso6`, `uso`. */
   readonly offloads: readonly string[]
   readonly listen: readonly ListenSocket[]

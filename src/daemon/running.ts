@@ -21,6 +21,7 @@ import { systemRng } from '../io/rng.ts'
 import type { UdpSockets } from '../io/udp.ts'
 import { Addresses } from './addresses.ts'
 import { Connections } from './connections.ts'
+import { warnOfFailedBackends } from './crypto-backends.ts'
 import { Datapath } from './datapath.ts'
 import { guardExit } from './exit-guard.ts'
 import { Host, requireNetAdmin } from './host.ts'
@@ -148,6 +149,7 @@ export class RunningDaemon implements Daemon {
       cryptoBackend: addon.cryptoBackend,
       shards: shards?.count ?? 0,
       shardRestarts: shards?.restarts ?? 0,
+      cryptoBackends: addon.cryptoBackends,
       offloads: Object.entries(tun.features).flatMap(([name, isOn]) => (isOn ? [name] : [])),
       listen: sockets.sockets,
       peers: peerStatuses({ peers: this.#peers, datapath, snapshot, now: now(), bootOffset: bootOffset() }),
@@ -247,6 +249,7 @@ export class RunningDaemon implements Daemon {
     const beganInterface = now()
     const addon = await this.#platform.loadAddon()
     const shards = this.#config.interface.shards ?? availableParallelism()
+    warnOfFailedBackends(addon, reporter)
     const host = Host.open(this.#config, this.#runDir, addon, shards)
     Object.assign(this.#parts, { addon, host })
     if (host.undone > 0) reporter.logger.log('info', 'undid what a killed daemon left', { entries: host.undone })

@@ -48,6 +48,21 @@ export interface NativeSaKeys {
   /** Cipher key followed by salt. */
   readonly encrKey: Uint8Array
   readonly integKey: Uint8Array
+  /** Cipher backend to use; without it the fastest one in use. RangeError where it is not in use or lacks the suite. */
+  readonly backend?: CryptoBackendName
+}
+
+export type CryptoBackendName = 'ipsec-mb' | 'evp'
+
+/** A library that seals and opens. It passed a known-answer self-test, or is not used. */
+export interface CryptoBackend {
+  readonly name: CryptoBackendName
+  /** Product, version and instructions as far as they are known, e.g. 'intel-ipsec-mb 1.3 (AVX512)'. */
+  readonly version: string
+  /** Null for a backend in use. */
+  readonly whyNot: string | null
+  /** It is there, but computed wrong in the self-test. */
+  readonly failed: boolean
 }
 
 /** Address ranges as in sa/traffic-selector.ts. */
@@ -177,8 +192,10 @@ export interface NativeIkeSocket {
 export interface NativeAddon extends NativePrimitives {
   /** Names in the order of the counter array; equal to DROP_REASONS of sa/drop.ts. */
   readonly dropReasons: readonly string[]
-  /** Version of the OpenSSL inside the running node, e.g. 'OpenSSL 3.0.17'. */
+  /** What seals and opens, e.g. 'AEAD by intel-ipsec-mb 1.3 (AVX512), OpenSSL 3.0.17'; the OpenSSL is that of the running node. */
   readonly cryptoBackend: string
+  /** Fastest first. The environment variable TSVPN_AEAD=evp keeps the addon from loading any but OpenSSL's EVP. */
+  readonly cryptoBackends: readonly CryptoBackend[]
 
   /** IFF_TUN | IFF_NO_PI | IFF_VNET_HDR; offloads as probed. A taken name is EBUSY. */
   /** @param options.queues 1 to 256; default 1 */
@@ -259,8 +276,8 @@ let loaded: NativeAddon | undefined
 
 /**
  * Loads the addon into the calling thread, a build of this checkout before a prebuilt one.
- * @throws TsvpnError TSVPN_NO_ADDON when neither file exists; a file that exists and does not load throws what the
- *   dynamic loader said
+ * @throws TsvpnError TSVPN_NO_ADDON when neither file exists, TSVPN_CRYPTO when its ciphers compute wrong or TSVPN_AEAD asks
+ *   for what there is not; a file that exists and does not load throws what the dynamic loader said
  */
 export function loadNative(): NativeAddon {
   if (loaded !== undefined) return loaded
@@ -271,7 +288,9 @@ export function loadNative(): NativeAddon {
       loaded = require(place) as NativeAddon
       return loaded
     } catch (cause) {
-      if ((cause as NodeJS.ErrnoException).code !== 'MODULE_NOT_FOUND') throw cause
+      const { code, message } = cause as NodeJS.ErrnoException
+      if (code === 'TSVPN_CRYPTO') throw new TsvpnError('TSVPN_CRYPTO', message)
+      if (code !== 'MODULE_NOT_FOUND') throw cause
     }
   }
   throw new TsvpnError(

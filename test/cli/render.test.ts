@@ -151,9 +151,10 @@ describe('status', () => {
       routingTable: 22598,
       mark: 22598,
     },
-    cryptoBackend: 'OpenSSL 3.0.19',
     shards: 1,
     shardRestarts: 0,
+    cryptoBackend: 'AEAD by intel-ipsec-mb 1.3 (AVX512), OpenSSL 3.0.19',
+    cryptoBackends: [],
     offloads: ['vnetHdr', 'tso4'],
     listen: [
       { family: 4, address: '0.0.0.0', port: 500, purpose: 'ike' },
@@ -236,7 +237,7 @@ describe('status', () => {
   interface  10.1.0.1/16, mtu 1438, index 9
   routes     10.2.0.0/16, 10.3.0.0/16
   listening  0.0.0.0:500, 0.0.0.0:4500
-  crypto     OpenSSL 3.0.19
+  crypto     AEAD by intel-ipsec-mb 1.3 (AVX512), OpenSSL 3.0.19
   datapath   1 thread, vnetHdr, tso4
   daemon     tsvpn 0.1.0, pid 7, up for 1 h 2 min, 90.0 MiB of memory, /etc/tsvpn/office.yaml
 

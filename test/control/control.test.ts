@@ -29,6 +29,7 @@ const status = (configFile: string | null = null): DaemonStatus => ({
   cryptoBackend: '',
   shards: 1,
   shardRestarts: 0,
+  cryptoBackends: [],
   offloads: [],
   listen: [],
   peers: [],

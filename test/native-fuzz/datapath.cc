@@ -8,7 +8,7 @@
 #include <cstring>
 #include <vector>
 
-#include "../../native/aead_evp.h"
+#include "../../native/backends.h"
 #include "../../native/esp_packet.h"
 #include "../../native/inbound.h"
 #include "../../native/outbound.h"
@@ -26,8 +26,8 @@ uint64_t drops(Drop reason) { return g_drops[static_cast<size_t>(reason)].load()
 
 std::unique_ptr<EspCipher> cipher(Direction direction) {
   const SaKeys keys{20, 128, 0, true, kKey, sizeof kKey, nullptr, 0};
-  const char* error = nullptr;
-  return makeEvpCipher(keys, direction, &error);
+  std::string error;
+  return makeCipher(keys, direction, &error);
 }
 
 struct Socket {

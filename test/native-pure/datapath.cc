@@ -8,7 +8,7 @@
 #include <cerrno>
 #include <map>
 
-#include "../../native/aead_evp.h"
+#include "../../native/backends.h"
 #include "../../native/inbound.h"
 #include "../../native/outbound.h"
 #include "harness.h"
@@ -103,16 +103,17 @@ struct Lab {
     const tsvpn::Selector any6{6, 0, 0, 0xffff, {0, 0}, {~uint64_t{0}, ~uint64_t{0}}};
     const Bytes encr = random.bytes(cbc ? 16 : 20), integ = random.bytes(cbc ? 32 : 0);
     const tsvpn::SaKeys keys{static_cast<uint16_t>(cbc ? 12 : 20), 128, static_cast<uint16_t>(cbc ? 12 : 0), true,
-                             encr.data(), encr.size(), integ.data(), integ.size()};
-    const char* error = nullptr;
+                             encr.data(), encr.size(), integ.data(), integ.size(),
+                             cbc || random.oneIn(2) ? "evp" : ""};
+    std::string error;
     auto in = std::make_unique<tsvpn::SaInbound>(kSpi, true, 4096);
-    in->cipher = tsvpn::makeEvpCipher(keys, tsvpn::Direction::open, &error);
+    in->cipher = tsvpn::makeCipher(keys, tsvpn::Direction::open, &error);
     in->local = in->remote = {any, any6};
     in->source = from.address;
     // Where the sender begins, the receiver must be: the high half is not sent.
     if (sequence != 0) in->window.accept(sequence);
     auto out = std::make_unique<tsvpn::SaOutbound>(kHandle, kSpi, true, sequence);
-    out->cipher = tsvpn::makeEvpCipher(keys, tsvpn::Direction::seal, &error);
+    out->cipher = tsvpn::makeCipher(keys, tsvpn::Direction::seal, &error);
     out->path = path();
     CHECK(tsvpn::sadb().addInbound(std::move(in)) && tsvpn::sadb().addOutbound(std::move(out)));
     setPolicy(kPolicy, {any, any6}, {any, any6}, true);

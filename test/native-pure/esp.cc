@@ -1,6 +1,6 @@
 // Sealing and opening in place in blocks of exact size; random and tampered datagrams are refused without a stray read.
 // Needs libcrypto: built only where its headers are.
-#include "../../native/aead_evp.h"
+#include "../../native/backends.h"
 #include "../../native/bytes.h"
 #include "../../native/esp_packet.h"
 
@@ -28,20 +28,28 @@ struct Pair {
   std::unique_ptr<EspCipher> seal, open;
 };
 
+/** '' is the one that is chosen without being asked for. */
+std::string backendFor(Random& random, const Suite& suite) {
+  const tsvpn::Backend& backend = tsvpn::backends().all[random.under(tsvpn::kBackends)];
+  return !backend.whyNot.empty() || (backend.aeadOnly && suite.integ != 0) ? "" : backend.name;
+}
+
+/** Keys of one backend in use, which opens what another one, perhaps itself, has sealed. */
 Pair makePair(Random& random, const Suite& suite, bool esn) {
   const Bytes encr = random.bytes(suite.encrKey), integ = random.bytes(suite.integKey);
   const auto encrBlock = exact(encr), integBlock = exact(integ);
-  const SaKeys keys{suite.encr, suite.bits, suite.integ, esn, encrBlock.get(), encr.size(), integBlock.get(), integ.size()};
-  const char* error = nullptr;
-  Pair pair{tsvpn::makeEvpCipher(keys, Direction::seal, &error), tsvpn::makeEvpCipher(keys, Direction::open, &error)};
+  SaKeys keys{suite.encr, suite.bits, suite.integ, esn, encrBlock.get(), encr.size(), integBlock.get(), integ.size()};
+  std::string error;
+  keys.backend = backendFor(random, suite);
+  Pair pair;
+  pair.seal = tsvpn::makeCipher(keys, Direction::seal, &error);
+  keys.backend = backendFor(random, suite);
+  pair.open = tsvpn::makeCipher(keys, Direction::open, &error);
   CHECK(pair.seal != nullptr && pair.open != nullptr);
-  CipherShape shape;
-  CHECK(tsvpn::evpShape(suite.encr, suite.bits, suite.integ, &shape));
-  CHECK(shape.icvLength == pair.seal->shape.icvLength && shape.ivLength == pair.seal->shape.ivLength);
+  CHECK(pair.seal->shape.icvLength == pair.open->shape.icvLength && pair.seal->shape.ivLength == pair.open->shape.ivLength);
   // A key one octet short is refused, not read beyond.
-  SaKeys shorter = keys;
-  shorter.encrKeyLength--;
-  CHECK(tsvpn::makeEvpCipher(shorter, Direction::seal, &error) == nullptr && error != nullptr);
+  keys.encrKeyLength--;
+  CHECK(tsvpn::makeCipher(keys, Direction::seal, &error) == nullptr && !error.empty());
   return pair;
 }
 

@@ -120,8 +120,9 @@ void runSadb(Random random, double seconds);
 void runPath(Random random, double seconds);
 void runSend(Random random, double seconds);
 void runEsp(Random random, double seconds);
+void runBackends(Random random, double seconds);
 void runDatapath(Random random, double seconds);
-/** False where libcrypto's headers are missing: then runEsp and runDatapath do nothing. */
+/** False where libcrypto's headers are missing: then runEsp, runBackends and runDatapath do nothing. */
 extern const bool kEspBuilt;
 
 }  // namespace pure

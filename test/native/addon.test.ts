@@ -5,6 +5,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { CookieJar } from '../../src/ike/cookie.ts'
 import {
+  type CryptoBackendName,
   loadNative,
   type NativeAddon,
   type NativeInboundSa,
@@ -16,6 +17,7 @@ import { DROP_REASONS } from '../../src/sa/drop.ts'
 import { addNonEspMarker, stripNonEspMarker } from '../../src/wire/esp.ts'
 import { decodeIkeMessage, encodeIkeMessage } from '../../src/wire/ike-message.ts'
 import type { Payload } from '../../src/wire/ike-types.ts'
+import { backendsInUse } from '../esp/implementations.ts'
 
 const built = existsSync(fileURLToPath(new URL('../../native/build/Release/tsvpn.node', import.meta.url)))
 if (!built) console.warn('SKIPPED test/native/addon.test.ts: the addon is not built (npm run build:native)')
@@ -35,10 +37,19 @@ const SUITES = [
 
 const octets = (length: number, seed: number) => Uint8Array.from({ length }, (_, i) => (i * 7 + seed) & 255)
 
-function keysOf(suite: (typeof SUITES)[number], esn = false): NativeSaKeys {
-  const { encr, encrKeyBits, integ } = suite
-  return { encr, encrKeyBits, integ, esn, encrKey: octets(suite.key, 1), integKey: octets(suite.integKey, 99) }
+type Suite = (typeof SUITES)[number] & { readonly backend?: CryptoBackendName }
+
+function keysOf(suite: Suite, esn = false): NativeSaKeys {
+  const { encr, encrKeyBits, integ, backend } = suite
+  const keys = { encrKey: octets(suite.key, 1), integKey: octets(suite.integKey, 99) }
+  return { encr, encrKeyBits, integ, esn, ...keys, ...(backend === undefined ? {} : { backend }) }
 }
+
+/** Each suite with each cipher backend that has it. */
+const suitesBy = (backends: readonly CryptoBackendName[]) =>
+  backends.flatMap((backend) =>
+    SUITES.filter(({ integ }) => backend === 'evp' || integ === 0).map((suite) => ({ ...suite, backend })),
+  )
 
 /** An IPv4 packet of `length` octets as far as ESP cares: the version nibble. */
 const innerOf = (length: number) => {
@@ -64,11 +75,15 @@ describe.skipIf(!built)('addon', () => {
     expect(native.dropCounters()).toHaveLength(DROP_REASONS.length)
   })
 
-  it('names the OpenSSL of the running node', () => {
-    expect(native.cryptoBackend).toBe(`OpenSSL ${process.versions.openssl?.replace(/\+.*/, '')}`)
+  it('names the OpenSSL of the running node, and what is faster', () => {
+    const openssl = `OpenSSL ${process.versions.openssl?.replace(/\+.*/, '')}`
+    const [mb, evp] = native.cryptoBackends
+    expect(evp).toEqual({ name: 'evp', version: openssl, whyNot: null, failed: false })
+    expect(mb).toMatchObject({ name: 'ipsec-mb', failed: false })
+    expect(native.cryptoBackend).toBe(mb?.whyNot === null ? `AEAD by ${mb.version}, ${openssl}` : openssl)
   })
 
-  describe.each(SUITES)('$name', (suite) => {
+  describe.each(built ? suitesBy(backendsInUse(native)) : [])('$name by $backend', (suite) => {
     it.each([false, true])('ESP-11 opens what it sealed, ESN %s', (esn) => {
       const keys = keysOf(suite, esn)
       for (const length of [0, 1, 2, 19, 20, 21, 63, 64, 65, 1398, 1438, 9000]) {
@@ -118,6 +133,7 @@ describe.skipIf(!built)('addon', () => {
     ],
     ['an unknown cipher', { ...keysOf(SUITES[0]), encr: 99 }, /unknown combination/],
     ['AEAD with a MAC', { ...keysOf(SUITES[0]), integ: 12 }, /unknown combination/],
+    ['a backend that there is not', { ...keysOf(SUITES[0]), backend: 'none' as never }, /expected evp or ipsec-mb/],
     ['a short MAC key', { ...keysOf(SUITES[7]), integKey: new Uint8Array(31) }, /integKey has the wrong length/],
   ])('refuses %s without saying the key', (_, keys, message) => {
     const call = () => native.espSeal(keys, 7, 1n, new Uint8Array(8), innerOf(20))

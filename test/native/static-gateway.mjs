@@ -3,6 +3,8 @@
 // request on stdin: "counters", "drops", "cpu", "connect", "crash", "stop".
 import { execFileSync } from 'node:child_process'
 import { createInterface } from 'node:readline'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 
 const config = JSON.parse(process.argv[2])
 const dist = new URL('../../dist/', import.meta.url)
@@ -33,6 +35,7 @@ const keys = (spi) => ({
   encrKeyBits,
   integ,
   esn,
+  ...(config.backend ? { backend: config.backend } : {}),
   encrKey: new Uint8Array(keyBytes).map((_, i) => (spi * 31 + i * 7) & 255),
   integKey: new Uint8Array(integBytes).map((_, i) => (spi * 17 + i * 3) & 255),
 })
@@ -60,6 +63,30 @@ const known = { ...path, remotePort: config.knownPort ?? 4500 }
 const inner = { replayWindow: 4096, local: selectors, remote: selectors }
 native.addInbound({ ...keys(config.inboundSpi), ...inner, spi: config.inboundSpi, path: known })
 native.addOutbound({ ...keys(config.outboundSpi), handle: 1, spi: config.outboundSpi, path, sequence: BigInt(config.sequence ?? 0) })
+
+/** Further Child SAs, each with a policy of one address of its own: what a busy gateway has besides ours. */
+function installMany(count) {
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc')
+  // What JavaScript needed on the way is not what an SA takes.
+  const resident = () => {
+    collect()
+    return process.memoryUsage().rss
+  }
+  const before = resident()
+  const began = performance.now()
+  for (let i = 0; i < count; i++) {
+    const octets = new Uint8Array([100, 64 | (i >> 16), (i >> 8) & 255, i & 255])
+    const remote = [{ ...any(4), startAddress: octets, endAddress: octets }]
+    const spi = 0x10000 + i
+    native.addInbound({ ...keys(spi), replayWindow: 4096, local: selectors, remote, spi, path })
+    native.addOutbound({ ...keys(spi), handle: 10 + i, spi, path })
+    native.setPolicy({ id: 10 + i, local: selectors, remote, outbound: 10 + i })
+  }
+  const ms = performance.now() - began
+  return { ms, octetsPerSa: (resident() - before) / count }
+}
+
 const setPolicy = (outbound) => native.setPolicy({ id: 1, local: selectors, remote: selectors, outbound, hold: config.hold ?? false })
 setPolicy(config.trap ? null : 1)
 
@@ -76,7 +103,8 @@ const shards = await Shards.start({
   onFailed: (error) => say({ failed: error.message }),
   now: () => performance.now(),
 })
-say({ ready: true, features: tun.features })
+const many = config.many ? installMany(config.many) : undefined
+say({ ready: true, features: tun.features, ...(many ? { many } : {}) })
 
 for await (const line of createInterface({ input: process.stdin })) {
   if (line === 'counters') say({ inbound: native.inboundCounters(config.inboundSpi), outbound: native.outboundCounters(1) })
