@@ -58,6 +58,25 @@ napi_value removeInbound(napi_env env, napi_callback_info info) {
   return makeBool(env, sadb().removeInbound(static_cast<uint32_t>(spi)));
 }
 
+/** What the configuration says of large packets; each may be absent. */
+bool readPathRules(napi_env env, napi_value object, SaOutbound* sa) {
+  napi_value df = property(env, object, "df"), clamp = property(env, object, "clampMss"),
+             inbound = property(env, object, "inboundSpi");
+  std::string word = "copy";
+  if (!typeIs(env, df, napi_undefined) && !readString(env, df, "sa.df", &word)) return false;
+  if (word != "copy" && word != "set" && word != "clear") {
+    throwRange(env, "sa.df: expected copy, set or clear, got \"" + word + "\"");
+    return false;
+  }
+  sa->limit.df = word == "copy" ? OuterDf::copy : word == "set" ? OuterDf::set : OuterDf::clear;
+  if (!typeIs(env, clamp, napi_undefined) && !readBool(env, clamp, "sa.clampMss", &sa->clampsMss)) return false;
+  if (typeIs(env, inbound, napi_undefined)) return true;
+  int64_t spi;
+  if (!readNumber(env, inbound, "sa.inboundSpi", 1, 0xffffffff, &spi)) return false;
+  sa->inboundSpi = static_cast<uint32_t>(spi);
+  return true;
+}
+
 napi_value addOutbound(napi_env env, napi_callback_info info) {
   Call call(env, info);
   bool esn;
@@ -74,6 +93,7 @@ napi_value addOutbound(napi_env env, napi_callback_info info) {
     return nullptr;
   }
   auto sa = std::make_unique<SaOutbound>(handle, static_cast<uint32_t>(spi), esn, sequence);
+  if (!readPathRules(env, call.argument[0], sa.get())) return nullptr;
   sa->cipher = std::move(cipher);
   sa->path = path;
   if (!sadb().addOutbound(std::move(sa))) throwExists(env, "EEXIST: an outbound SA with this handle is installed");
@@ -127,6 +147,19 @@ napi_value setOutboundPath(napi_env env, napi_callback_info info) {
     return nullptr;
   }
   if (!sadb().setPath(handle, path)) throwRange(env, "handle: no outbound SA " + std::to_string(handle));
+  return nullptr;
+}
+
+napi_value setPathMtu(napi_env env, napi_callback_info info) {
+  Call call(env, info);
+  int64_t handle, mtu;
+  if (!readHandle(env, call.argument[0], "handle", &handle) ||
+      !readNumber(env, call.argument[1], "mtu", 576, 0xffffffff, &mtu)) {
+    return nullptr;
+  }
+  if (!sadb().setPathMtu(handle, static_cast<uint32_t>(mtu))) {
+    throwRange(env, "handle: no outbound SA " + std::to_string(handle));
+  }
   return nullptr;
 }
 
@@ -208,6 +241,7 @@ void addSadbMethods(napi_env env, napi_value exports) {
       {"setPolicy", setPolicy},             {"removePolicy", removePolicy},
       {"setOutboundPath", setOutboundPath}, {"inboundCounters", inboundCounters},
       {"outboundCounters", outboundCounters}, {"dropCounters", dropCounters},
+      {"setPathMtu", setPathMtu},
   };
   addMethods(env, exports, kMethods, sizeof kMethods / sizeof kMethods[0]);
 }

@@ -7,9 +7,9 @@
 namespace tsvpn {
 
 struct ShardEvent {
-  enum class Type : uint8_t { endpointMoved, acquire, softLimit, failedTun, failedUdp };
+  enum class Type : uint8_t { endpointMoved, acquire, softLimit, failedTun, failedUdp, pathDoubt, sizeRefused };
   Type type;
-  /** SPI, policy id, handle, or errno. */
+  /** SPI, policy id, handle, or errno. Of sizeRefused only `source` means something: where the packet was to go. */
   int64_t value;
   SocketAddress source;
 };

@@ -4,7 +4,7 @@
  * before the policy moves to it, and the old one goes later: nothing is lost between.
  */
 import type { IkeEvent } from '../ike/api.ts'
-import type { NativeAddon, SaCounters } from '../io/native.ts'
+import type { NativeAddon, OuterDf, SaCounters } from '../io/native.ts'
 import type { ChildSa } from '../sa/child-sa.ts'
 import type { TrafficSelector } from '../sa/traffic-selector.ts'
 import { pathToNative, selectorsToNative } from './to-native.ts'
@@ -19,6 +19,7 @@ type SadbAddon = Pick<
   | 'setPolicy'
   | 'removePolicy'
   | 'setOutboundPath'
+  | 'setPathMtu'
   | 'inboundCounters'
   | 'outboundCounters'
 >
@@ -29,6 +30,9 @@ export interface TunnelSelectors {
   readonly tunnel: string
   readonly local: readonly TrafficSelector[]
   readonly remote: readonly TrafficSelector[]
+  /** What the addon is told of large packets (NativeOutboundSa). */
+  readonly df?: OuterDf
+  readonly clampMss?: boolean
   /** Packets start it, whenever it is down or only when its peer has died; the first of them wait for it. */
   readonly onTraffic?: 'always' | 'after-death'
   /** The pairs of selectors that get a Child SA each; absent: one Child SA for all. */
@@ -146,7 +150,9 @@ export class Datapath {
         path,
       })
       try {
-        this.#addon.addOutbound({ ...keys(sa.outboundKeys), handle: sa.id, spi: sa.outboundSpi, path })
+        const { df = 'copy', clampMss = true } = slot.configured
+        const rules = { df, clampMss, inboundSpi: sa.inboundSpi }
+        this.#addon.addOutbound({ ...keys(sa.outboundKeys), ...rules, handle: sa.id, spi: sa.outboundSpi, path })
       } catch (error) {
         this.#addon.removeInbound(sa.inboundSpi)
         throw error
@@ -202,6 +208,16 @@ export class Datapath {
   move(event: Extract<IkeEvent, { kind: 'path-changed' }>): void {
     const path = pathToNative(event.path)
     for (const id of event.childIds) if (this.#byChild.has(id)) this.#addon.setOutboundPath(id, path)
+  }
+
+  /** What the path of these Child SAs carries. */
+  resize(childIds: readonly number[], mtu: number): void {
+    for (const id of childIds) if (this.#byChild.has(id)) this.#addon.setPathMtu(id, mtu)
+  }
+
+  /** The last sequence number that was sent on a Child SA; undefined when it is not installed. */
+  lastSequence(id: number): bigint | undefined {
+    return this.#byChild.has(id) ? this.#addon.outboundCounters(id)?.sequence : undefined
   }
 
   /** Removes every SA and policy. */

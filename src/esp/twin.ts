@@ -8,7 +8,8 @@
  *   inbound:   datagram ─► ESP or not ─► SA by SPI ─► open (inbound.ts) ─► inner packet
  *                         malformedEsp   unknownSpi
  *
- * Not here: segmentation and coalescing, which exist only between the addon and the kernel.
+ * Not here: segmentation and coalescing, which exist only between the addon and the kernel, and what becomes of packets that
+ * are too big for their path (native/path_mtu.h), which is between the addon and the network.
  */
 import type { Instant, Rng } from '../env.ts'
 import type { ChildSa, EspSuite, Path, SocketAddress } from '../sa/child-sa.ts'

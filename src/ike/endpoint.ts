@@ -18,6 +18,7 @@ import type {
   IkeEndpointApi,
   IkeEvent,
   IkeSaSnapshot,
+  PathNews,
   PeerConfig,
   TimerName,
 } from './api.ts'
@@ -42,6 +43,7 @@ import { armKeepalive } from './keepalive.ts'
 import { lifetimeFrom } from './lifetime.ts'
 import { hint, probe, spiOfInvalidEsp } from './liveness.ts'
 import { repeatResponse } from './messaging.ts'
+import { hearOfPath } from './path-mtu.ts'
 import { followPeer } from './paths.ts'
 import { PeerTable } from './peer-table.ts'
 import { followConfig, updatePeers } from './peer-update.ts'
@@ -192,6 +194,11 @@ export class IkeEndpoint implements IkeEndpointApi {
     if (sa !== undefined) followPeer(this.#core, sa, remote, 'esp')
   }
 
+  handlePathNews(inboundSpi: number, news: PathNews, now: Instant): void {
+    const sa = this.#sas.byInboundSpi(inboundSpi)
+    if (sa !== undefined) hearOfPath(this.#core, sa, news, now)
+  }
+
   // Outputs.
 
   pollTransmit(): Datagram | undefined {
@@ -264,9 +271,9 @@ export class IkeEndpoint implements IkeEndpointApi {
       jobs: this.#jobs,
       authBudget: this.#authBudget,
       emit: (event) => this.#emit(event),
-      transmit: (path, message) => {
+      transmit: (path, message, isWhole) => {
         const marked = path.local.port === this.#options.ports.ike ? message : addNonEspMarker(message)
-        this.#transmits.push({ ...path, data: marked })
+        this.#transmits.push({ ...path, data: marked, ...(isWhole && { isWhole }) })
       },
       transmitRaw: (path, octets) => this.#transmits.push({ ...path, data: octets }),
       repeat: (datagram, message, now) => this.#strangers.reply(datagram, message, now, true),

@@ -15,6 +15,7 @@ import type { Role } from './gate.ts'
 import { type Lifetime, NO_LIMIT } from './lifetime.ts'
 import type { Asked, Mobility } from './mobike.ts'
 import type { NatView } from './nat-detection.ts'
+import type { PathMtu } from './path-mtu.ts'
 import type { Portion } from './portions.ts'
 import type { Protection } from './protect.ts'
 import type { Task } from './tasks.ts'
@@ -167,6 +168,13 @@ export class IkeSa {
   fragmentation = false
   /** Octets of the largest IP packet for our messages, while fragments are possible. */
   packetSize: number = PACKET_SIZE
+  /** Undefined while nothing is known of the path, not even its device. */
+  pathMtu: PathMtu | undefined
+  /** When the outstanding request was first sent, and the shortest time that an answer took. */
+  askedAt: Instant = 0
+  roundTripMs = Number.POSITIVE_INFINITY
+  /** The peer does not take a probe that comes again in fragments. */
+  ignoresPieces = false
   readonly reassembly = { request: new Reassembly(), response: new Reassembly() } as const
   /** Time of the last authenticated message of the peer. */
   lastHeard: Instant

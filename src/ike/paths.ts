@@ -3,6 +3,7 @@ import type { Path, SocketAddress } from '../sa/child-sa.ts'
 import type { Core } from './core.ts'
 import type { IkeSa } from './ike-sa.ts'
 import { samePath } from './mobike.ts'
+import { learnPath } from './path-mtu.ts'
 import { sameSocket } from './uniqueness.ts'
 
 /** Both go there from now on. */
@@ -61,11 +62,7 @@ export function espPathOf(sa: IkeSa): Path {
 function tell(core: Core, sa: IkeSa, path: Path): void {
   const { state } = sa
   if (state.name !== 'established') return
-  core.emit({
-    kind: 'path-changed',
-    ikeSaId: sa.id,
-    peer: state.peer.name,
-    path,
-    childIds: [...state.children.keys()],
-  })
+  const childIds = [...state.children.keys()]
+  core.emit({ kind: 'path-changed', ikeSaId: sa.id, peer: state.peer.name, path, childIds })
+  learnPath(core, sa, childIds)
 }

@@ -21,6 +21,8 @@ export type TaskGoal =
   | { readonly kind: 'update-addresses' }
   | { readonly kind: 'check-path' }
   | { readonly kind: 'announce-addresses' }
+  /** Find out what the path carries. */
+  | { readonly kind: 'probe-path' }
 
 export interface Task {
   readonly goal: TaskGoal

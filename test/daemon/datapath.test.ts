@@ -48,6 +48,9 @@ class FakeAddon {
   setOutboundPath(handle: number): void {
     this.log.push(`move ${handle}`)
   }
+  setPathMtu(handle: number, mtu: number): void {
+    this.log.push(`mtu ${handle} ${mtu}`)
+  }
   inboundCounters(spi: number): SaCounters | undefined {
     return this.inbound.has(spi) ? { packets: 1n, bytes: 100n, lastMs: spi, sequence: 1n } : undefined
   }

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { beforeAll, describe, expect, test } from 'vitest'
 
 const SCRIPT = fileURLToPath(new URL('../../scripts/sanitize', import.meta.url))
-const PARTS = ['replay', 'ip', 'segment', 'coalesce', 'policy', 'sadb', 'send', 'esp', 'backends', 'datapath']
+const PARTS = ['replay', 'ip', 'segment', 'coalesce', 'policy', 'sadb', 'path', 'send', 'esp', 'backends', 'datapath']
 const SECONDS_PER_PART = '0.7'
 /** What the script exits with where no compiler can do it. */
 const CANNOT = 77

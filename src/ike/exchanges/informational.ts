@@ -11,6 +11,7 @@ import type { Core } from '../core.ts'
 import { failures } from '../describe.ts'
 import type { IkeSa, LiveChild } from '../ike-sa.ts'
 import { sendRequest, sendResponse } from '../messaging.ts'
+import { isPathProbe } from '../path-mtu.ts'
 import { notification } from '../payloads.ts'
 import { wipeCreation } from '../secrets.ts'
 import { armTasks } from '../tasks.ts'
@@ -103,7 +104,9 @@ export function handleInformationalRequest(
     removed.length > 0
       ? [{ type: 'Delete', protocol: PROTOCOL.ESP, spis: removed.map((child) => spiOctets(child.sa.inboundSpi)) }]
       : []
+  const { packetSize } = sa
   sendResponse(core, sa, state.protection, request, [...deleted, ...serveMobike(core, sa, payloads, now)], now)
+  if (isPathProbe(payloads)) sa.packetSize = packetSize
   armTasks(core, sa, now)
 }
 
