@@ -18,7 +18,7 @@ const INNER_ADDRESS = { left: '10.9.0.1', right: '10.9.0.2' } as const
 /** Of what each side receives with. */
 const SPI = { left: 1001, right: 1002 } as const
 /** What only the addon has: N-API, libuv, IKE. */
-const NODE_ONLY = /^(addon.*|napi_args|shard|ike_.*|cookie)\.cc$/
+const NODE_ONLY = /^(addon.*|napi_args|shard|ike_.*|icmp_socket|cookie)\.cc$/
 const SOURCES = join(REPO, 'native')
 
 /** @returns path of the program, removed when this process ends */

@@ -1,10 +1,11 @@
-// N-API glue of what lives on the event loop (`shard`, `ikeSocket`). Such objects are owned twice: by the
+// N-API glue of what lives on the event loop (`shard`, `ikeSocket`, `icmpSocket`). Such objects are owned twice: by the
 // JavaScript handle and by libuv; the last one frees. When their thread ends an async clean-up hook closes them.
 #include <sys/socket.h>
 #include <uv.h>
 
 #include <cerrno>
 
+#include "icmp_socket.h"
 #include "ike_socket.h"
 #include "napi_args.h"
 #include "shard.h"
@@ -57,13 +58,15 @@ struct LoopObject {
   }
 };
 
-// Random numbers that tell the handles of the two classes, so that a method borrowed from one never reads the other.
+// Random numbers that tell the handles of the classes, so that a method borrowed from one never reads the other.
 template <class Native>
 constexpr napi_type_tag kTag{};
 template <>
 constexpr napi_type_tag kTag<Shard>{0x5f0a2c1be84d4f3du, 0x9a77c6d1f2340e88u};
 template <>
 constexpr napi_type_tag kTag<IkeSocket>{0x1d84b3e6075f4a29u, 0xb60e91d84c7afd15u};
+template <>
+constexpr napi_type_tag kTag<IcmpSocket>{0x8c2f60b91e7d43a5u, 0x47d1e5b83f0a9c62u};
 
 /** @returns what the handle `this` stands for, or null after throwing */
 template <class Native>
@@ -173,6 +176,17 @@ napi_value makeEvent(napi_env env, const ShardEvent& event) {
       text("localAddress", address);
       break;
     }
+    case ShardEvent::Type::pathDoubt:
+      text("type", "path-doubt");
+      number("handle", value);
+      break;
+    case ShardEvent::Type::sizeRefused: {
+      char address[kAddressText];
+      formatAddress(event.source, address);
+      text("type", "size-refused");
+      text("address", address);
+      break;
+    }
     case ShardEvent::Type::failedTun:
     case ShardEvent::Type::failedUdp:
       text("type", "failed");
@@ -253,7 +267,9 @@ napi_value ikeSend(napi_env env, napi_callback_info info) {
       !readAddress(env, call.argument[2], "remoteAddress", path.family, static_cast<uint16_t>(port), &path.remote)) {
     return nullptr;
   }
-  const int error = object->closing ? EBADF : object->native->send(bytes.data, bytes.length, path);
+  bool whole = false;
+  if (!typeIs(env, call.argument[4], napi_undefined) && !readBool(env, call.argument[4], "whole", &whole)) return nullptr;
+  const int error = object->closing ? EBADF : object->native->send(bytes.data, bytes.length, path, whole);
   return error == 0 ? makeNumber(env, 0) : makeString(env, errnoName(error));
 }
 
@@ -291,10 +307,52 @@ napi_value ikeSocket(napi_env env, napi_callback_info info) {
   return start(env, object, call.argument[2], kMethods, 3);
 }
 
+// ---- ICMP -----------------------------------------------------------------------------------------------------------
+
+using IcmpObject = LoopObject<IcmpSocket>;
+
+void onReport(void* context, const TooBigReport& r) {
+  auto* self = static_cast<IcmpObject*>(context);
+  HandleScope scope(self->env);
+  char remote[kAddressText];
+  formatAddress(r.remote, remote);
+  napi_value report;
+  napi_create_object(self->env, &report);
+  setProperty(self->env, report, "spi", makeNumber(self->env, r.spi));
+  setProperty(self->env, report, "sequence", makeNumber(self->env, r.sequence));
+  setProperty(self->env, report, "mtu", makeNumber(self->env, r.mtu));
+  setProperty(self->env, report, "packetLength", makeNumber(self->env, r.packetLength));
+  setProperty(self->env, report, "remoteAddress", makeString(self->env, remote));
+  self->call(1, &report);
+}
+
+napi_value icmpSocket(napi_env env, napi_callback_info info) {
+  Call call(env, info);
+  int64_t family;
+  if (!readNumber(env, call.argument[0], "family", 4, 6, &family) ||
+      !readFunction(env, call.argument[1], "onReport")) {
+    return nullptr;
+  }
+  if (family == 5) {
+    throwRange(env, "family: expected 4 or 6, got 5");
+    return nullptr;
+  }
+  int fd = -1;
+  const SysResult result = openIcmp(static_cast<uint8_t>(family), &fd);
+  if (result.error != 0) {
+    throwSystem(env, result.error, result.syscall, "ICMP");
+    return nullptr;
+  }
+  auto* object = new IcmpObject(env);
+  object->native = std::make_unique<IcmpSocket>(fd, static_cast<uint8_t>(family), onReport, object);
+  constexpr Method kMethods[] = {{"close", closeMethod<IcmpSocket>}};
+  return start(env, object, call.argument[1], kMethods, 1);
+}
+
 }  // namespace
 
 void addLoopMethods(napi_env env, napi_value exports) {
-  constexpr Method kMethods[] = {{"ikeSocket", ikeSocket}, {"shard", shard}};
+  constexpr Method kMethods[] = {{"icmpSocket", icmpSocket}, {"ikeSocket", ikeSocket}, {"shard", shard}};
   addMethods(env, exports, kMethods, sizeof kMethods / sizeof kMethods[0]);
 }
 

@@ -74,6 +74,25 @@ bool readWrapping(napi_env env, napi_value object, SaOutbound* sa) {
   return true;
 }
 
+/** What the configuration says of large packets; each may be absent. */
+bool readPathRules(napi_env env, napi_value object, SaOutbound* sa) {
+  napi_value df = property(env, object, "df"), clamp = property(env, object, "clampMss"),
+             inbound = property(env, object, "inboundSpi");
+  std::string word = "copy";
+  if (!typeIs(env, df, napi_undefined) && !readString(env, df, "sa.df", &word)) return false;
+  if (word != "copy" && word != "set" && word != "clear") {
+    throwRange(env, "sa.df: expected copy, set or clear, got \"" + word + "\"");
+    return false;
+  }
+  sa->limit.df = word == "copy" ? OuterDf::copy : word == "set" ? OuterDf::set : OuterDf::clear;
+  if (!typeIs(env, clamp, napi_undefined) && !readBool(env, clamp, "sa.clampMss", &sa->clampsMss)) return false;
+  if (typeIs(env, inbound, napi_undefined)) return true;
+  int64_t spi;
+  if (!readNumber(env, inbound, "sa.inboundSpi", 1, 0xffffffff, &spi)) return false;
+  sa->inboundSpi = static_cast<uint32_t>(spi);
+  return true;
+}
+
 napi_value addOutbound(napi_env env, napi_callback_info info) {
   Call call(env, info);
   bool esn;
@@ -90,6 +109,7 @@ napi_value addOutbound(napi_env env, napi_callback_info info) {
     return nullptr;
   }
   auto sa = std::make_unique<SaOutbound>(handle, static_cast<uint32_t>(spi), esn, sequence);
+  if (!readPathRules(env, call.argument[0], sa.get())) return nullptr;
   sa->cipher = std::move(cipher);
   sa->path = path;
   if (!readWrapping(env, call.argument[0], sa.get())) return nullptr;
@@ -152,6 +172,19 @@ napi_value setInnerMtu(napi_env env, napi_callback_info info) {
   int64_t mtu;
   if (!readNumber(env, call.argument[0], "mtu", 0, 0xffff, &mtu)) return nullptr;
   sadb().setInnerMtu(static_cast<uint32_t>(mtu));
+  return nullptr;
+}
+
+napi_value setPathMtu(napi_env env, napi_callback_info info) {
+  Call call(env, info);
+  int64_t handle, mtu;
+  if (!readHandle(env, call.argument[0], "handle", &handle) ||
+      !readNumber(env, call.argument[1], "mtu", 576, 0xffffffff, &mtu)) {
+    return nullptr;
+  }
+  if (!sadb().setPathMtu(handle, static_cast<uint32_t>(mtu))) {
+    throwRange(env, "handle: no outbound SA " + std::to_string(handle));
+  }
   return nullptr;
 }
 
@@ -234,6 +267,7 @@ void addSadbMethods(napi_env env, napi_value exports) {
       {"setOutboundPath", setOutboundPath}, {"setInnerMtu", setInnerMtu},
       {"inboundCounters", inboundCounters},
       {"outboundCounters", outboundCounters}, {"dropCounters", dropCounters},
+      {"setPathMtu", setPathMtu},
   };
   addMethods(env, exports, kMethods, sizeof kMethods / sizeof kMethods[0]);
 }

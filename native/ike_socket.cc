@@ -76,7 +76,7 @@ int IkeSocket::receive() {
   return n;
 }
 
-int IkeSocket::send(const uint8_t* data, size_t length, const UdpPath& path) {
+int IkeSocket::send(const uint8_t* data, size_t length, const UdpPath& path, bool whole) {
   iovec part = {const_cast<uint8_t*>(data), length};
   alignas(cmsghdr) char control[kControl] = {};
   msghdr header{};
@@ -101,12 +101,15 @@ int IkeSocket::send(const uint8_t* data, size_t length, const UdpPath& path) {
       header.msg_controllen = CMSG_SPACE(sizeof info);
     }
   }
+  if (whole) sendWithDf(fd_, family_, true);
+  int error = 0;
   // ECONNREFUSED is an ICMP error of an earlier datagram: it is cleared by being reported, so the second try counts.
   for (int attempt = 0; attempt < 3; ++attempt) {
-    if (sendmsg(fd_, &header, MSG_DONTWAIT) >= 0) return 0;
-    if (errno != EINTR && errno != ECONNREFUSED) break;
+    error = sendmsg(fd_, &header, MSG_DONTWAIT) >= 0 ? 0 : errno;
+    if (error != EINTR && error != ECONNREFUSED) break;
   }
-  return errno;
+  if (whole) sendWithDf(fd_, family_, false);
+  return error;
 }
 
 void IkeSocket::guard(const uint8_t* secret) {

@@ -27,8 +27,8 @@ class IkeSocket {
   int start(uv_loop_t* loop);
   void close(OnClosed onClosed, void* context);
   uint8_t family() const { return family_; }
-  /** @returns 0 or an errno value */
-  int send(const uint8_t* data, size_t length, const UdpPath& path);
+  /** @param whole with DF, or not at all: a probe of the path. @returns 0 or an errno value */
+  int send(const uint8_t* data, size_t length, const UdpPath& path, bool whole = false);
   /** While there is a secret, first messages without a cookie get one from here. @param secret kCookieSecret octets, or null */
   void guard(const uint8_t* secret);
 

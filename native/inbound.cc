@@ -14,6 +14,7 @@
 #include <cerrno>
 
 #include "esp_packet.h"
+#include "mss.h"
 #include "tun.h"
 
 #ifndef UDP_GRO
@@ -177,6 +178,10 @@ Drop Inbound::open(SaInbound& sa, uint8_t* packet, size_t length, uint8_t outerC
   if (!parseInner(opened.inner, opened.length, inner)) return Drop::malformedInner;
   if (!inboundMatches(sa.local, sa.remote, *inner)) return Drop::selectorMismatch;
   if (!mergeEcn(opened.inner, outerClass)) return Drop::ceOverNotEct;
+  if (isSyn(*inner)) {
+    const uint32_t mtu = sa.mssMtu.load(std::memory_order_relaxed);
+    clampMss(opened.inner + inner->l4Offset, inner->length - inner->l4Offset, inner->family, mtu, false);
+  }
   return Drop::none;
 }
 

@@ -3,6 +3,7 @@
 //   process    parse, plan segments
 //   lookUp     policy and SA by selectors, default deny; a flow cache in front
 //   hold       without an SA, where the policy says so; sendHeld offers them again later      allocates, never on the way
+//   admit      fits the path; else cut into fragments, or dropped and its source told; MSS of TCP
 //   seal       numbers (one atomic step), cut into the slab, frame, encrypt in place      ordered per SA and shard
 //   Transmitter::flush   one sendmmsg with UDP_SEGMENT
 // No allocation, no wait and no JavaScript here.
@@ -15,6 +16,7 @@
 
 #include "aead_evp.h"
 #include "esp_packet.h"
+#include "mss.h"
 
 namespace tsvpn {
 namespace {
@@ -26,6 +28,9 @@ constexpr size_t kMaxDatagram = 65507;
 constexpr uint64_t kAcquireIntervalMs = 1000;
 // Implementation: so many refusals in a row are no longer about packets.
 constexpr int kMaxRefused = 256;
+// A path that takes these takes everything that IPv4 guarantees: nothing to find out.
+constexpr uint32_t kLargePacket = 512;
+constexpr uint64_t kRefusedIntervalMs = 200;
 
 uint8_t nextHeaderOf(uint8_t family) { return family == 4 ? kNextIpv4 : kNextIpv6; }
 
@@ -36,6 +41,8 @@ Outbound::Outbound(int tunFd, Transmitter& transmitter, EventQueue& events)
       transmitter_(transmitter),
       events_(events),
       buffer_(new uint8_t[kPacketOffset + kMaxPacket]),
+      whole_(new uint8_t[kMaxPacket]),
+      piece_(new uint8_t[kVnetHeader + kMaxPacket]()),
       flows_(new Flow[kFlowCache]) {}
 
 bool Outbound::batch(uint64_t nowMs) {
@@ -57,7 +64,9 @@ bool Outbound::batch(uint64_t nowMs) {
       n = readTun(at);
     }
   }
-  return transmitter_.flush() && n > 0;
+  const bool isSent = transmitter_.flush();
+  tellRefused(nowMs);
+  return isSent && n > 0;
 }
 
 /** @returns octets with the vnet header, or 0 when there is nothing */
@@ -79,7 +88,7 @@ ssize_t Outbound::readTun(uint8_t* to) {
   }
 }
 
-void Outbound::process(const uint8_t* data, size_t length, const VnetHeader& header, uint64_t nowMs) {
+void Outbound::process(uint8_t* data, size_t length, const VnetHeader& header, uint64_t nowMs) {
   InnerPacket packet;
   SuperPacket super;
   if (!parseInner(data, length, &packet) || !planSegments(header, packet, &super)) {
@@ -97,7 +106,11 @@ void Outbound::process(const uint8_t* data, size_t length, const VnetHeader& hea
   HeldPackets* const held = flow.held;
   const bool elders = held != nullptr && !draining_ && held->pending();
   if (sa != nullptr && (!elders || drain(*held, nowMs))) {
-    seal(*sa, super, nextHeaderOf(packet.family), nowMs);
+    if (sa->clampsMss && isSyn(packet)) {
+      const uint32_t mtu = sa->limit.room.load(std::memory_order_relaxed);
+      clampMss(data + packet.l4Offset, packet.length - packet.l4Offset, packet.family, mtu, super.needsChecksum);
+    }
+    admit(*sa, packet, super, nowMs);
     return;
   }
   if (held != nullptr) held->push(header, data, length, super.count, nowMs);
@@ -151,9 +164,76 @@ const Outbound::Flow& Outbound::lookUp(const InnerPacket& packet) {
   return flow;
 }
 
-void Outbound::seal(SaOutbound& sa, const SuperPacket& super, uint8_t nextHeader, uint64_t nowMs) {
+void Outbound::admit(SaOutbound& sa, const InnerPacket& packet, const SuperPacket& super, uint64_t nowMs) {
+  constexpr uint8_t kDontFragment = 0x40;
+  const uint32_t length = segmentLength(super, 0);
+  const bool mayFragment = packet.family == 4 && (packet.data[6] & kDontFragment) == 0;
+  const bool df = sa.limit.setsDf(mayFragment, sa.path.family);
+  if (length > kLargePacket && sa.stall.mayLook(nowMs)) watch(sa, nowMs);
+  switch (sa.limit.fit(length, packet.family, mayFragment)) {
+    case Fit::fits:
+      return seal(sa, super, nextHeaderOf(packet.family), df, nowMs);
+    case Fit::outerFragments: {
+      // Smaller segments get through where fragments may not.
+      SuperPacket smaller = super;
+      if (packet.fragment == Fragment::none && planSmaller(&smaller, sa.limit.room.load(std::memory_order_relaxed))) {
+        return seal(sa, smaller, nextHeaderOf(packet.family), df, nowMs);
+      }
+      return seal(sa, super, nextHeaderOf(packet.family), false, nowMs);
+    }
+    case Fit::innerFragments:
+      return sealFragments(sa, super, df, nowMs);
+    case Fit::tooBig:
+      countDrop(Drop::tooBig, super.count);
+      return answerTooBig(sa, packet, super, nowMs);
+  }
+}
+
+/** RFC 4301 §8.2.1: without DF it is cut before it is sealed, so that no gateway on the way has to put fragments together. */
+void Outbound::sealFragments(SaOutbound& sa, const SuperPacket& super, bool df, uint64_t nowMs) {
+  const uint32_t room = sa.limit.room.load(std::memory_order_relaxed);
+  for (uint32_t i = 0; i < super.count; ++i) {
+    writeSegment(super, i, whole_.get());
+    Ipv4Fragments fragments(whole_.get(), segmentLength(super, i), room);
+    SuperPacket one{};
+    one.data = piece_.get();
+    one.count = 1;
+    while ((one.length = fragments.next(piece_.get())) != 0) seal(sa, one, kNextIpv4, df, nowMs);
+  }
+}
+
+/** Back through the device it came from, about the first packet that a NIC would have made of it (ARC-13). */
+void Outbound::answerTooBig(SaOutbound& sa, const InnerPacket& packet, const SuperPacket& super, uint64_t nowMs) {
+  if (!answers_.allows(nowMs)) return;
+  writeSegment(super, 0, whole_.get());
+  InnerPacket first = packet;
+  first.data = whole_.get();
+  first.length = segmentLength(super, 0);
+  const size_t length = writeTooBig(piece_.get() + kVnetHeader, first, sa.limit.mtuFor(packet.family));
+  if (length == 0) return;
+  memset(piece_.get(), 0, kVnetHeader);
+  if (write(tunFd_, piece_.get(), kVnetHeader + length) < 0) countDrop(Drop::tunWriteFailed);
+}
+
+/** Large packets leave: does anything come back? */
+void Outbound::watch(SaOutbound& sa, uint64_t nowMs) {
+  const SaInbound* back = sadb().inbound(sa.inboundSpi);
+  if (back == nullptr) return;
+  const uint64_t heardMs = back->counters.lastMs.load(std::memory_order_relaxed);
+  // Without room for the event the next silence raises it.
+  if (sa.stall.doubts(nowMs, heardMs)) (void)events_.push({ShardEvent::Type::pathDoubt, sa.handle, {}});
+}
+
+void Outbound::tellRefused(uint64_t nowMs) {
+  SocketAddress remote;
+  if (!transmitter_.takeRefused(&remote) || nowMs - refusedMs_ < kRefusedIntervalMs) return;
+  if (events_.push({ShardEvent::Type::sizeRefused, 0, remote})) refusedMs_ = nowMs;
+}
+
+void Outbound::seal(SaOutbound& sa, const SuperPacket& super, uint8_t nextHeader, bool df, uint64_t nowMs) {
   const CipherShape& shape = sa.cipher->shape;
-  const uint32_t least = std::min(sa.tfc, sadb().innerMtu());
+  // TFC padding makes no packet larger than what the device takes and the path carries.
+  const uint32_t least = std::min({sa.tfc, sadb().innerMtu(), sa.limit.room.load(std::memory_order_relaxed)});
   if (espLength(shape, std::max(segmentLength(super, 0), least)) > kMaxDatagram) {
     countDrop(Drop::tooBig, super.count);
     return;
@@ -189,7 +269,7 @@ void Outbound::seal(SaOutbound& sa, const SuperPacket& super, uint8_t nextHeader
         countDrop(Drop::sendFailed);
         continue;
       }
-      transmitter_.commit(sa.path, outerClass, length);
+      transmitter_.commit(sa.path, outerClass, length, df);
       ++sealed;
       bytes += inner;
     }

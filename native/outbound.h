@@ -5,6 +5,7 @@
 #include "sadb.h"
 #include "segment.h"
 #include "shard_event.h"
+#include "too_big.h"
 #include "transmit.h"
 
 namespace tsvpn {
@@ -42,11 +43,16 @@ class Outbound {
   };
 
   ssize_t readTun(uint8_t* to);
-  void process(const uint8_t* data, size_t length, const VnetHeader& header, uint64_t nowMs);
+  void process(uint8_t* data, size_t length, const VnetHeader& header, uint64_t nowMs);
   bool sendHeld(uint64_t nowMs);
   bool drain(HeldPackets& held, uint64_t nowMs);
   const Flow& lookUp(const InnerPacket& packet);
-  void seal(SaOutbound& sa, const SuperPacket& super, uint8_t nextHeader, uint64_t nowMs);
+  void admit(SaOutbound& sa, const InnerPacket& packet, const SuperPacket& super, uint64_t nowMs);
+  void sealFragments(SaOutbound& sa, const SuperPacket& super, bool df, uint64_t nowMs);
+  void answerTooBig(SaOutbound& sa, const InnerPacket& packet, const SuperPacket& super, uint64_t nowMs);
+  void seal(SaOutbound& sa, const SuperPacket& super, uint8_t nextHeader, bool df, uint64_t nowMs);
+  void watch(SaOutbound& sa, uint64_t nowMs);
+  void tellRefused(uint64_t nowMs);
   void writeIv(uint8_t* iv, const CipherShape& shape, uint64_t sequence);
   void acquire(Policy& policy, uint64_t nowMs);
 
@@ -55,7 +61,11 @@ class Outbound {
   EventQueue& events_;
   int failure_ = 0, refused_ = 0;
   bool release_ = false, draining_ = false;
+  AnswerLimit answers_;
+  uint64_t refusedMs_ = 0;
   std::unique_ptr<uint8_t[]> buffer_;
+  /** One inner packet cut out of a super-packet, and one fragment of it. */
+  std::unique_ptr<uint8_t[]> whole_, piece_;
   std::unique_ptr<Flow[]> flows_;
   uint8_t ivPool_[kIvPool];
   size_t ivLeft_ = 0;

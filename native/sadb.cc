@@ -105,6 +105,17 @@ bool Sadb::setPath(int64_t handle, const UdpPath& path) {
   return true;
 }
 
+bool Sadb::setPathMtu(int64_t handle, uint32_t mtu) {
+  SharedLock guard;
+  SaOutbound* sa = outbound(handle);
+  if (sa == nullptr) return false;
+  const uint32_t room = innerRoom(sa->cipher->shape, mtu, sa->path.family);
+  sa->limit.room.store(room, std::memory_order_relaxed);
+  SaInbound* back = inbound(sa->inboundSpi);
+  if (back != nullptr && sa->clampsMss) back->mssMtu.store(room, std::memory_order_relaxed);
+  return true;
+}
+
 bool Sadb::setPolicy(std::unique_ptr<Policy> policy) {
   std::unique_ptr<Policy> old;
   Exclusive guard(*this);

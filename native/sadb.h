@@ -15,6 +15,7 @@
 
 #include "cipher.h"
 #include "path.h"
+#include "path_mtu.h"
 #include "policy_index.h"
 #include "replay.h"
 #include "traffic_class.h"
@@ -39,6 +40,8 @@ struct SaInbound {
   Selectors local, remote;
   std::unique_ptr<EspCipher> cipher;
   Counters counters;
+  /** Inner MTU that a SYN of TCP is held to; see SaOutbound::clampsMss. */
+  std::atomic<uint32_t> mssMtu{kUnlimited};
 
   std::mutex lock;
   ReplayWindow window;    // under lock
@@ -60,6 +63,12 @@ struct SaOutbound {
   /** Shorter inner packets are padded to so many octets (RFC 4303 §2.7); 0 for none. */
   uint32_t tfc = 0;
   Counters counters;
+  PathLimit limit;
+  StallWatch stall;
+  /** SPI of the SA in the other direction, 0 for none. */
+  uint32_t inboundSpi = 0;
+  /** Connections that begin through the tunnel get segments that fit, in both directions. */
+  bool clampsMss = false;
   /** Last number taken. */
   std::atomic<uint64_t> sequence;
   std::atomic<bool> softLimitRaised{false};
@@ -103,6 +112,8 @@ class Sadb {
   bool addOutbound(std::unique_ptr<SaOutbound> sa);
   bool removeOutbound(int64_t handle);
   bool setPath(int64_t handle, const UdpPath& path);
+  /** @param mtu octets of the outer packet. Takes no exclusive lock. @returns false when there is no such SA */
+  bool setPathMtu(int64_t handle, uint32_t mtu);
   /** @returns true when packets that were held may go: wake the shards */
   bool setPolicy(std::unique_ptr<Policy> policy);
   bool removePolicy(int64_t id);

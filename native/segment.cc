@@ -6,7 +6,9 @@
 namespace tsvpn {
 namespace {
 
-constexpr uint8_t kFin = 0x01, kPsh = 0x08, kCwr = 0x80;
+constexpr uint8_t kFin = 0x01, kSyn = 0x02, kRst = 0x04, kPsh = 0x08, kUrg = 0x20, kCwr = 0x80;
+// Implementation: shorter segments cost more than they carry.
+constexpr uint32_t kLeastSegment = 64;
 
 /** Lengths and identification of the IP header of one segment. */
 void patchIpHeader(uint8_t* ip, uint32_t length, uint32_t index) {
@@ -58,6 +60,26 @@ bool planSegments(const VnetHeader& header, const InnerPacket& packet, SuperPack
   if (out->headerLength >= packet.length) return false;
   out->segmentSize = header.gsoSize;
   out->count = (packet.length - out->headerLength + header.gsoSize - 1u) / header.gsoSize;
+  return true;
+}
+
+bool planSmaller(SuperPacket* s, uint32_t most) {
+  if (s->protocol != kProtoTcp || s->l4Offset + 20u > s->length) return false;
+  const uint8_t* tcp = s->data + s->l4Offset;
+  const uint32_t header = s->l4Offset + (tcp[12] >> 4) * 4u;
+  if ((tcp[13] & (kSyn | kRst | kUrg)) != 0 || header < s->l4Offset + 20u || header + kLeastSegment > most ||
+      header >= s->length) {
+    return false;
+  }
+  // The new checksums would be right whatever the old one was: a damaged segment must stay one.
+  if (!s->needsChecksum) {
+    const uint32_t l4Length = s->length - s->l4Offset;
+    const uint64_t sum = sumBytes(tcp, l4Length, sumPseudoHeader(s->data, kProtoTcp, l4Length));
+    if (foldSum(sum) != 0xffff) return false;
+  }
+  s->headerLength = header;
+  s->segmentSize = most - header;
+  s->count = (s->length - header + s->segmentSize - 1) / s->segmentSize;
   return true;
 }
 

@@ -28,6 +28,13 @@ struct SuperPacket {
  */
 bool planSegments(const VnetHeader& header, const InnerPacket& packet, SuperPacket* out);
 
+/**
+ * Plans smaller segments than the sender meant: TCP is a stream, and takes them.
+ * @param most octets of one inner packet
+ * @returns false when this is not TCP, or a segment whose flags or checksum forbid it; the plan is then as it was
+ */
+bool planSmaller(SuperPacket* super, uint32_t most);
+
 /** @returns octets of inner packet number `index` */
 inline uint32_t segmentLength(const SuperPacket& s, uint32_t index) {
   if (s.count == 1) return s.length;

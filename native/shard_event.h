@@ -9,11 +9,11 @@
 namespace tsvpn {
 
 struct ShardEvent {
-  enum class Type : uint8_t { endpointMoved, acquire, softLimit, failedTun, failedUdp, selectorMismatch, ike };
+  enum class Type : uint8_t { endpointMoved, acquire, softLimit, failedTun, failedUdp, pathDoubt, sizeRefused, selectorMismatch, ike };
   /** IPv6 and a transport header. */
   static constexpr size_t kSample = 64;
   Type type;
-  /** SPI, policy id, handle, or errno. */
+  /** SPI, policy id, handle, or errno. Of sizeRefused only `source` means something: where the packet was to go. */
   int64_t value;
   SocketAddress source;
   /** Beginning of the packet that selectorMismatch is about. */

@@ -1,11 +1,14 @@
 // Sending: as few system calls as the kernel allows. One sendmmsg carries up to 16 runs, each with its own UDP_SEGMENT
-// size, its own source address (IP_PKTINFO) and its own traffic class (IP_TOS).
+// size, its own source address (IP_PKTINFO) and its own traffic class (IP_TOS). DF is an option of the socket: runs with and
+// without it go apart.
 #include "transmit.h"
 
 #include <netinet/udp.h>
 #include <sys/socket.h>
 
 #include <cerrno>
+
+#include "udp.h"
 
 #ifndef UDP_SEGMENT
 #define UDP_SEGMENT 103
@@ -49,6 +52,14 @@ size_t writeControl(char* buffer, const UdpPath& path, uint8_t trafficClass, uin
   return used;
 }
 
+/** A system call only where the packets before went the other way. */
+void setDf(UdpSocket& socket, bool df) {
+  const UdpSocket::Df wanted = df ? UdpSocket::Df::set : UdpSocket::Df::clear;
+  if (socket.df == wanted) return;
+  socket.df = wanted;
+  sendWithDf(socket.fd, socket.family, df);
+}
+
 struct Message {
   iovec part;
   alignas(cmsghdr) char control[kControl];
@@ -72,16 +83,17 @@ struct Message {
 Transmitter::Transmitter(UdpSocket* sockets, int count)
     : sockets_(sockets), socketCount_(count), slab_(new uint8_t[kSlab]) {}
 
-void Transmitter::commit(const UdpPath& path, uint8_t trafficClass, size_t length) {
+void Transmitter::commit(const UdpPath& path, uint8_t trafficClass, size_t length, bool df) {
   const uint32_t size = static_cast<uint32_t>(length);
   Run* last = runs_ == 0 ? nullptr : &run_[runs_ - 1];
   if (last != nullptr && !last->closed && size <= last->segmentSize && last->count < kMaxDatagrams &&
-      last->length + size <= kMaxBatch && last->trafficClass == trafficClass && samePath(last->path, path)) {
+      last->length + size <= kMaxBatch && last->trafficClass == trafficClass && last->df == df &&
+      samePath(last->path, path)) {
     last->length += size;
     ++last->count;
     last->closed = size < last->segmentSize;
   } else {
-    run_[runs_++] = {path, static_cast<uint32_t>(used_), size, size, 1, trafficClass, false, false, 0};
+    run_[runs_++] = {path, static_cast<uint32_t>(used_), size, size, 1, trafficClass, false, df, false, 0};
   }
   used_ += length;
   ++packets_;
@@ -97,13 +109,17 @@ bool Transmitter::flush() {
       ++next_;
       continue;
     }
+    setDf(*socket, run.df);
     if (run.single || (run.count > 1 && !socket->gso)) {
       if (!sendSingly(*socket, run)) return false;
       ++next_;
       continue;
     }
     int to = next_ + 1;
-    while (to < runs_ && to - next_ < kMessages && !run_[to].single && run_[to].path.family == socket->family) ++to;
+    while (to < runs_ && to - next_ < kMessages && !run_[to].single && run_[to].df == run.df &&
+           run_[to].path.family == socket->family) {
+      ++to;
+    }
     const int done = sendRuns(*socket, next_, to);
     if (done > 0) {
       next_ += done;
@@ -171,7 +187,21 @@ bool Transmitter::recover(UdpSocket& socket, Run& run, int error, bool* blocked)
     default:
       break;
   }
-  countDrop(Drop::sendFailed, run.count);
+  failed(run, error, run.count);
+  return true;
+}
+
+void Transmitter::failed(const Run& run, int error, uint32_t packets) {
+  countDrop(Drop::sendFailed, packets);
+  if (error != EMSGSIZE || !run.df) return;
+  hasRefused_ = true;
+  refused_ = run.path.remote;
+}
+
+bool Transmitter::takeRefused(SocketAddress* remote) {
+  if (!hasRefused_) return false;
+  hasRefused_ = false;
+  *remote = refused_;
   return true;
 }
 
@@ -189,7 +219,7 @@ bool Transmitter::sendSingly(UdpSocket& socket, Run& run) {
         blocked_ = &socket;
         return false;
       }
-      countDrop(Drop::sendFailed);
+      failed(run, errno, 1);
     }
     run.start += size;
     run.length -= size;

@@ -13,6 +13,8 @@ struct UdpSocket {
   uint8_t family = 0;
   /** Cleared for good when the device cannot do it (EIO). */
   bool gso = true;
+  /** Which of the two ways of sending its options stand for; unknown before the first packet. */
+  enum class Df : uint8_t { unknown, set, clear } df = Df::unknown;
 };
 
 class Transmitter {
@@ -27,8 +29,9 @@ class Transmitter {
   /**
    * Queues what was built in the last reservation.
    * @param trafficClass of the outer header: DSCP and ECN
+   * @param df with DF, and never in fragments; else the kernel and IPv4 routers may fragment it
    */
-  void commit(const UdpPath& path, uint8_t trafficClass, size_t length);
+  void commit(const UdpPath& path, uint8_t trafficClass, size_t length, bool df = false);
 
   size_t bytes() const { return used_; }
   uint32_t packets() const { return packets_; }
@@ -38,6 +41,8 @@ class Transmitter {
   bool flush();
   /** After flush returned false: the descriptor to wait for. */
   const UdpSocket* blockedOn() const { return blocked_; }
+  /** A packet with DF was larger than the device takes. @returns false when there was none since the last call */
+  bool takeRefused(SocketAddress* remote);
 
  private:
   // Specification: the largest UDP payload over IPv4, and UDP_MAX_SEGMENTS of Linux before 6.9.
@@ -52,6 +57,7 @@ class Transmitter {
     uint32_t segmentSize, count;
     uint8_t trafficClass;
     bool closed;  // its last packet was shorter
+    bool df;
     bool single;  // send packet by packet
     uint8_t retries;
   };
@@ -60,6 +66,7 @@ class Transmitter {
   int sendRuns(UdpSocket& socket, int from, int to);
   bool sendSingly(UdpSocket& socket, Run& run);
   bool recover(UdpSocket& socket, Run& run, int error, bool* blocked);
+  void failed(const Run& run, int error, uint32_t packets);
 
   UdpSocket* sockets_;
   int socketCount_;
@@ -67,6 +74,8 @@ class Transmitter {
   size_t used_ = 0;
   uint32_t packets_ = 0;
   int runs_ = 0, next_ = 0;
+  bool hasRefused_ = false;
+  SocketAddress refused_{};
   UdpSocket* blocked_ = nullptr;
   Run run_[kMaxRuns];
 };

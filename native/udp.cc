@@ -19,6 +19,8 @@ namespace {
 // Implementation: an ESP socket must hold what arrives while its thread is not scheduled (a few milliseconds at
 // 10 Gbit/s); an IKE socket a burst of handshakes.
 constexpr int kEspBuffer = 8 << 20, kIkeBuffer = 4 << 20;
+// Specification: what every IPv6 link takes (RFC 8200 §5).
+constexpr int kLeastIpv6Mtu = 1280;
 
 bool set(int fd, int level, int option, int value) { return setsockopt(fd, level, option, &value, sizeof value) == 0; }
 
@@ -62,6 +64,15 @@ SysResult openUdp(const UdpOptions& o, int* out) {
   if (bind(fd, &o.local.base, length) < 0) return fail(fd, "bind");
   *out = fd;
   return {0, nullptr};
+}
+
+void sendWithDf(int fd, uint8_t family, bool df) {
+  if (family == 4) {
+    set(fd, IPPROTO_IP, IP_MTU_DISCOVER, df ? IP_PMTUDISC_PROBE : IP_PMTUDISC_OMIT);
+    return;
+  }
+  set(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, df ? IPV6_PMTUDISC_PROBE : IPV6_PMTUDISC_DONT);
+  set(fd, IPPROTO_IPV6, IPV6_MTU, df ? 0 : kLeastIpv6Mtu);
 }
 
 SysResult attachSteering(int fd, uint32_t shards) {

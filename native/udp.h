@@ -17,6 +17,14 @@ struct UdpOptions {
 
 SysResult openUdp(const UdpOptions& options, int* fd);
 
+/**
+ * How what is sent from now on travels. With DF: never in fragments, and sends above the device's MTU fail with EMSGSIZE;
+ * what the kernel believes of the path counts for nothing, for anybody can forge it. Without: the kernel fragments for the
+ * device and IPv4 routers for what follows. IPv6 routers do not: there the kernel fragments what exceeds the path as it knows
+ * it, into the 1280 octets that any link takes.
+ */
+void sendWithDf(int fd, uint8_t family, bool df);
+
 /** See attachSteering in src/io/native.ts. */
 SysResult attachSteering(int fd, uint32_t shards);
 

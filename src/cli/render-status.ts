@@ -101,12 +101,14 @@ function renderIkeSa(sa: IkeSaStatus): string[] {
     field('IKE SA', `${sa.suite}, ${formatMs(sa.ageMs)} old, ${role}, ${spis}`),
     field(
       'path',
-      `${formatEndpoint(sa.local)} ↔ ${formatEndpoint(sa.remote)}, ${natText(sa)}, MOBIKE ${sa.mobike ? 'on' : 'off'}`,
+      `${formatEndpoint(sa.local)} ↔ ${formatEndpoint(sa.remote)}, ${mtuText(sa)}${natText(sa)}, MOBIKE ${sa.mobike ? 'on' : 'off'}`,
     ),
     ...(sa.ppk === null ? [] : [field('PPK', `${sa.ppk} (RFC 8784)`)]),
     field('identities', `${sa.localId} ↔ ${sa.remoteId}`),
   ]
 }
+
+const mtuText = ({ pathMtu }: IkeSaStatus): string => (pathMtu === null ? '' : `path MTU ${pathMtu}, `)
 
 /** A peer that wants UDP encapsulation claims to be behind a NAT; only a port that a NAT chose is proof of one. */
 function natText({ behindNat, remote }: IkeSaStatus): string {

@@ -84,6 +84,7 @@ function buildPeer(name: string, raw: unknown, context: PeerContext): Configured
     onDead: peer.ike?.onDead ?? DEFAULTS.onDead,
     ...(peer.ike?.fragmentation === false && { fragmentation: false }),
     uniqueness: peer.uniqueness ?? DEFAULTS.uniqueness,
+    pathMtu: peer.pathMtu ?? DEFAULTS.pathMtu,
     ...(peer.splitTunnels === true && { splitTunnels: true }),
     tunnels,
   }
@@ -195,6 +196,8 @@ function buildTunnel(
     replayWindow: tunnel.esp?.replayWindow ?? DEFAULTS.replayWindow,
     rekey: rekeyLimits(tunnel),
     ...wrappingOf(tunnel),
+    df: tunnel.esp?.df ?? DEFAULTS.df,
+    clampMss: tunnel.esp?.clampMss ?? DEFAULTS.clampMss,
     start: tunnel.start ?? (answerOnly ? 'wait' : 'up'),
   }
 }

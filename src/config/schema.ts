@@ -75,6 +75,7 @@ export const peerSchema = (context: SecretContext, allowWeak: boolean) =>
       allowWeak: l.leaf(trueOrFalse).optional(),
       splitTunnels: l.leaf(trueOrFalse).optional(),
       uniqueness: l.leaf(l.word(['replace', 'keep', 'never'])).optional(),
+      pathMtu: l.leaf(l.word(['discover', 'probe', 'icmp', 'fixed'])).optional(),
       ike: z
         .strictObject(
           {
@@ -107,6 +108,8 @@ export const tunnelSchema = (allowWeak: boolean) =>
         .strictObject(
           {
             proposals: l.listOf('proposals such as aes128gcm16', l.proposal('esp', allowWeak)).optional(),
+            df: l.leaf(l.word(['copy', 'set', 'clear'])).optional(),
+            clampMss: l.leaf(trueOrFalse).optional(),
             replayWindow: l.leaf(l.integer('a number of packets', 0, 65_536)).optional(),
             dscp: l.leaf(l.wordOrInteger(['copy'], 'a DSCP', 0, 63)).optional(),
             ecn: l.leaf(l.word(['normal', 'compatibility'])).optional(),

@@ -41,6 +41,10 @@ export type PeerAddress =
 export interface ConfiguredTunnel extends TunnelConfig {
   /** `up`: start it with the daemon and keep it up. `on-traffic`: a packet starts it. `wait`: the peer starts it. */
   readonly start: 'up' | 'on-traffic' | 'wait'
+  /** Where the DF bit of the outer IPv4 header comes from (RFC 4301 §8.1); absent: `copy`. */
+  readonly df?: 'copy' | 'set' | 'clear'
+  /** TCP connections that begin through the tunnel get segments that fit; absent: yes. */
+  readonly clampMss?: boolean
 }
 
 /** A peer of the configuration: add `remote` (the resolved address) and it is a `PeerConfig`. */
@@ -92,6 +96,9 @@ export const DEFAULTS = {
   onDead: 'restart',
   childless: 'allow',
   uniqueness: 'replace',
+  pathMtu: 'discover',
+  df: 'copy',
+  clampMss: true,
   /** Packets. */
   replayWindow: 4096,
 } as const

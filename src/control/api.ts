@@ -78,6 +78,8 @@ export interface IkeSaStatus {
   readonly behindNat: { readonly local: boolean; readonly remote: boolean }
   /** Both sides do MOBIKE: the SA lives on when an address changes. */
   readonly mobike: boolean
+  /** Octets of the largest IP packet that the path is believed to carry; null before it is known. */
+  readonly pathMtu: number | null
   /** null until established. */
   readonly ageMs: number | null
 }

@@ -8,15 +8,15 @@ import { TsvpnError } from '../errors.ts'
 import type { Failure, IkeEndpointApi, IkeEvent, IkeSaSnapshot } from '../ike/api.ts'
 
 import { bootOffset, now } from '../io/clock.ts'
-import type { ShardEvent } from '../io/native.ts'
+import type { NativeAddon, ShardEvent } from '../io/native.ts'
 import type { DatagramSink, UdpSockets } from '../io/udp.ts'
-import type { ChildSa, Path } from '../sa/child-sa.ts'
+import type { Path } from '../sa/child-sa.ts'
 import { selectorTexts } from '../sa/selector-text.ts'
 import type { Datapath, PolicyOwner, TunnelSelectors } from './datapath.ts'
 import { Driver } from './driver.ts'
 import { admitPeer, installRoutes, type NetworkContext } from './network.ts'
 import { sendFromSomewhere } from './outgoing.ts'
-import { suiteOverhead } from './overhead.ts'
+import { PathReports } from './path-reports.ts'
 import type { Peers } from './peers.ts'
 import { messageOf } from './reporter.ts'
 import { SuspendWatch } from './suspend.ts'
@@ -27,6 +27,7 @@ const UNREACHABLE: readonly Failure['reason'][] = ['no-response', 'peer-dead']
 
 export interface ConnectionsOptions extends NetworkContext {
   readonly endpoint: IkeEndpointApi
+  readonly addon: Pick<NativeAddon, 'icmpSocket'>
   readonly sockets: UdpSockets
   readonly datapath: Datapath
   readonly peers: Peers
@@ -40,18 +41,21 @@ export class Connections {
   readonly #driver: Driver
   #suspendWatch: SuspendWatch | undefined
   #whereabouts: Whereabouts | undefined
-  /** Of the Child SAs that are installed. */
-  readonly #suites = new Map<number, ChildSa['suite']>()
-  /** What the device has, or is about to have: changes wait for each other. */
-  #leastMtu: number
-  #mtuChange: Promise<void> = Promise.resolve()
+  readonly #paths: PathReports
   #isClosing = false
   #onQuiet: () => void = () => {}
 
   constructor(options: ConnectionsOptions) {
     this.#options = options
-    const { endpoint, sockets, reporter, peers, addresses, host } = options
-    this.#leastMtu = host.tun.mtu
+    const { endpoint, sockets, reporter, peers, addresses, datapath, addon } = options
+    this.#paths = new PathReports({
+      addon,
+      families: sockets.families,
+      datapath,
+      reporter,
+      onNews: (inboundSpi, news) =>
+        this.#driver.input('path', (core, time) => core.handlePathNews(inboundSpi, news, time)),
+    })
     this.#driver = new Driver({
       endpoint,
       logger: reporter.logger,
@@ -59,7 +63,8 @@ export class Connections {
       send: (datagram) => {
         const { remote } = datagram
         const outcome = sendFromSomewhere(sockets, datagram)
-        if (outcome !== 0)
+        // A probe that is too big for our own device has its answer.
+        if (outcome !== 0 && datagram.isWhole !== true)
           reporter.logger.log('warn', 'send failed', { code: outcome, to: remote.address, port: remote.port })
       },
       onEvent: (event) => this.#onIkeEvent(event),
@@ -77,6 +82,7 @@ export class Connections {
 
   /** Calls the peers that are to be up, and those whose names resolve later. */
   begin(): void {
+    this.#paths.listen()
     const { config, addresses } = this.#options
     for (const peer of config().peers) {
       const remote = addresses.remoteOf(peer.name)
@@ -177,6 +183,7 @@ export class Connections {
     this.#isClosing = true
     this.#suspendWatch?.close()
     this.#whereabouts?.close()
+    this.#paths.close()
     this.#driver.close()
   }
 
@@ -244,17 +251,26 @@ export class Connections {
         this.#install(event)
         return
       case 'remove-child-sa':
-        this.#suites.delete(event.id)
+        this.#paths.removed(event.id)
         // Of our own shutdown nobody needs to be told tunnel by tunnel.
         if (datapath.remove(event.id)?.isDown === true && !this.#isClosing) peers.tunnelDown(event.peer, event.tunnel)
         return
       case 'use-child-sa':
         datapath.use(event.id)
         return
+      case 'mute-child-sa':
+        datapath.mute(event.id)
+        return
       case 'path-changed':
         datapath.move(event)
-        this.#lookAtPath(event)
+        this.#paths.moved(event.childIds, event.path)
+        // A strict filter may stand in another way.
+        void admitPeer(this.#options, event.path.remote.address)
         peers.handle(event, now())
+        return
+      case 'path-mtu':
+        datapath.resize(event.childIds, event.mtu)
+        this.#options.reporter.logger.log('debug', 'path MTU', { peer: event.peer, mtu: event.mtu })
         return
       case 'ike-sa-closed':
         peers.handle(event, now())
@@ -271,40 +287,11 @@ export class Connections {
   #install(event: Extract<IkeEvent, { kind: 'install-child-sa' }>): void {
     const { datapath, peers } = this.#options
     const { sa } = event
-    this.#suites.set(sa.id, sa.suite)
+    this.#paths.installed(sa)
     if (datapath.install(sa, event.carries)) {
       const selectors = { local: selectorTexts(sa.localSelectors), remote: selectorTexts(sa.remoteSelectors) }
       peers.tunnelUp(event, selectors, now())
     }
-    this.#adaptMtu(sa)
-  }
-
-  /** Another way may be narrower, and a strict filter may stand in it. */
-  #lookAtPath({ path, childIds }: Extract<IkeEvent, { kind: 'path-changed' }>): void {
-    for (const id of childIds) {
-      const suite = this.#suites.get(id)
-      if (suite !== undefined) this.#adaptMtu({ suite, path })
-    }
-    void admitPeer(this.#options, path.remote.address)
-  }
-
-  /** The suite or the way may leave less room than was thought at the start. The MTU is never raised while running. */
-  #adaptMtu({ suite, path }: Pick<ChildSa, 'suite' | 'path'>): void {
-    const { host, reporter } = this.#options
-    const { address } = path.remote
-    const overhead = suiteOverhead(suite)
-    const mtu = host.mtuFor([{ address, pathMtu: host.pathMtuTo(address), overhead }], overhead)
-    if (mtu >= this.#leastMtu) return
-    this.#leastMtu = mtu
-    const lower = async () => {
-      if (this.#isClosing) return
-      await host.tun.setMtu(mtu)
-      reporter.logger.log('info', 'mtu lowered', { mtu, peer: address })
-    }
-    this.#mtuChange = this.#mtuChange.then(lower).catch((error: unknown) => {
-      this.#leastMtu = host.tun.mtu
-      reporter.logger.log('warn', 'mtu not adapted', { error: messageOf(error) })
-    })
   }
 
   #handleShardEvent(event: ShardEvent): void {
@@ -337,6 +324,12 @@ export class Connections {
         this.#driver.input('soft-limit', (endpoint, time) => endpoint.handleSoftLimit(event.handle, time))
         return
       }
+      case 'path-doubt':
+        this.#paths.doubt(event.handle)
+        return
+      case 'size-refused':
+        this.#paths.refused(event.address)
+        return
       case 'failed':
         this.#options.onFatal(`the ${event.what} descriptor failed (${event.code})`)
     }

@@ -4,7 +4,7 @@
  * before the policy moves to it, and the old one goes later: nothing is lost between.
  */
 import type { IkeEvent } from '../ike/api.ts'
-import type { NativeAddon, SaCounters } from '../io/native.ts'
+import type { NativeAddon, OuterDf, SaCounters } from '../io/native.ts'
 import type { ChildSa } from '../sa/child-sa.ts'
 import type { TrafficSelector } from '../sa/traffic-selector.ts'
 import { pathToNative, selectorsToNative, wrappingToNative } from './to-native.ts'
@@ -19,6 +19,7 @@ type SadbAddon = Pick<
   | 'setPolicy'
   | 'removePolicy'
   | 'setOutboundPath'
+  | 'setPathMtu'
   | 'inboundCounters'
   | 'outboundCounters'
 >
@@ -29,6 +30,9 @@ export interface TunnelSelectors {
   readonly tunnel: string
   readonly local: readonly TrafficSelector[]
   readonly remote: readonly TrafficSelector[]
+  /** What the addon is told of large packets (NativeOutboundSa). */
+  readonly df?: OuterDf
+  readonly clampMss?: boolean
   /** Packets start it, whenever it is down or only when its peer has died; the first of them wait for it. */
   readonly onTraffic?: 'always' | 'after-death'
   /** The pairs of selectors that get a Child SA each; absent: one Child SA for all. */
@@ -82,6 +86,8 @@ interface Slot {
   isRetired: boolean
   /** Of several for the same packets the last one carries them. */
   installed: InstalledSa[]
+  /** Ids of those that only receive. */
+  readonly muted: Set<number>
   /** Of Child SAs that are gone. */
   pastIn: Totals
   pastOut: Totals
@@ -109,7 +115,8 @@ export class Datapath {
       if (slot !== undefined) this.#change(slot, configured)
       else {
         const policies = this.#policiesOf(configured)
-        this.#slots.set(name, { policies, configured, isRetired: false, installed: [], pastIn: NONE, pastOut: NONE })
+        const past = { pastIn: NONE, pastOut: NONE }
+        this.#slots.set(name, { policies, configured, isRetired: false, installed: [], muted: new Set(), ...past })
       }
     }
   }
@@ -143,8 +150,9 @@ export class Datapath {
         path,
       })
       try {
-        const outer = wrappingToNative(sa.wrapping)
-        this.#addon.addOutbound({ ...keys(sa.outboundKeys), ...outer, handle: sa.id, spi: sa.outboundSpi, path })
+        const { df = 'copy', clampMss = true } = slot.configured
+        const rules = { df, clampMss, inboundSpi: sa.inboundSpi, ...wrappingToNative(sa.wrapping) }
+        this.#addon.addOutbound({ ...keys(sa.outboundKeys), ...rules, handle: sa.id, spi: sa.outboundSpi, path })
       } catch (error) {
         this.#addon.removeInbound(sa.inboundSpi)
         throw error
@@ -173,6 +181,14 @@ export class Datapath {
     this.#apply(slot)
   }
 
+  /** It only receives from now on, though what it covers has no other. */
+  mute(id: number): void {
+    const entry = this.#byChild.get(id)
+    if (entry === undefined) return
+    entry.slot.muted.add(id)
+    this.#apply(entry.slot)
+  }
+
   /** @returns what was removed and whether its tunnel is now down; undefined when there was none of that id */
   remove(id: number): { readonly sa: InstalledSa; readonly isDown: boolean } | undefined {
     const entry = this.#byChild.get(id)
@@ -180,6 +196,7 @@ export class Datapath {
     const { slot, sa } = entry
     this.#byChild.delete(id)
     slot.installed = slot.installed.filter((other) => other.id !== id)
+    slot.muted.delete(id)
     this.#apply(slot)
     slot.pastIn = add(slot.pastIn, this.#addon.inboundCounters(sa.inboundSpi))
     slot.pastOut = add(slot.pastOut, this.#addon.outboundCounters(id))
@@ -191,6 +208,16 @@ export class Datapath {
   move(event: Extract<IkeEvent, { kind: 'path-changed' }>): void {
     const path = pathToNative(event.path)
     for (const id of event.childIds) if (this.#byChild.has(id)) this.#addon.setOutboundPath(id, path)
+  }
+
+  /** What the path of these Child SAs carries. */
+  resize(childIds: readonly number[], mtu: number): void {
+    for (const id of childIds) if (this.#byChild.has(id)) this.#addon.setPathMtu(id, mtu)
+  }
+
+  /** The last sequence number that was sent on a Child SA; undefined when it is not installed. */
+  lastSequence(id: number): bigint | undefined {
+    return this.#byChild.has(id) ? this.#addon.outboundCounters(id)?.sequence : undefined
   }
 
   /** Removes every SA and policy. */
@@ -277,8 +304,8 @@ export class Datapath {
     return policies
   }
 
-  #apply({ policies, installed, isRetired }: Slot): void {
+  #apply({ policies, installed, muted, isRetired }: Slot): void {
     if (isRetired && installed.length === 0) policies.clear()
-    else policies.apply(installed)
+    else policies.apply(installed.filter(({ id }) => !muted.has(id)))
   }
 }

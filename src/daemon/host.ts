@@ -8,7 +8,7 @@ import type { Config } from '../config/types.ts'
 import { TsvpnError } from '../errors.ts'
 import { type GuardPlan, guardRules, installGuard, removeGuard } from '../io/inbound-guard.ts'
 import { Ledger } from '../io/ledger.ts'
-import { DEFAULT_PATH_MTU, type EspOverhead, innerMtu, type OuterPath, pathMtus } from '../io/mtu.ts'
+import { DEFAULT_PATH_MTU, type EspOverhead, innerMtu, LARGEST_PATH_MTU, type OuterPath, pathMtus } from '../io/mtu.ts'
 import type { NativeAddon } from '../io/native.ts'
 import { familyOf, hostAddresses, insideAny, splitPrefix } from '../io/prefix.ts'
 import {
@@ -130,10 +130,11 @@ export class Host {
     return new Map(addresses.map((address, i) => [address, paths[i]]))
   }
 
-  /** @returns undefined when there is no way to it now */
+  /** What one of our packets to it may have; of jumbo frames no more than is of use. @returns undefined without a way to it */
   pathMtuTo(address: string): number | undefined {
     try {
-      return this.#addon.pathMtu({ family: familyOf(address), address, mark: this.numbers.mark })
+      const mtu = this.#addon.pathMtu({ family: familyOf(address), address, mark: this.numbers.mark })
+      return Math.min(mtu, LARGEST_PATH_MTU)
     } catch {
       return undefined
     }

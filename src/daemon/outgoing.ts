@@ -10,8 +10,10 @@ const SOURCE_IS_GONE: readonly (string | 0)[] = ['EADDRNOTAVAIL', 'ENETUNREACH',
  * second try leaves the choice to the kernel, and the peer sees where it comes from.
  * @returns 0, or the errno name of the last try
  */
-export function sendFromSomewhere(sockets: Pick<UdpSockets, 'send'>, { data, local, remote }: Datagram): string | 0 {
-  const send = (source: string) => sockets.send(data, remote.family, source, local.port, remote.address, remote.port)
+export function sendFromSomewhere(sockets: Pick<UdpSockets, 'send'>, datagram: Datagram): string | 0 {
+  const { data, local, remote, isWhole } = datagram
+  const send = (source: string) =>
+    sockets.send(data, remote.family, source, local.port, remote.address, remote.port, isWhole)
   const outcome = send(local.address)
   return local.address !== '' && SOURCE_IS_GONE.includes(outcome) ? send('') : outcome
 }

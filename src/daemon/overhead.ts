@@ -10,7 +10,7 @@ const ESP_ALIGNMENT = 4
 /** AES-GCM-16: what every default proposal begins with. */
 const USUAL: EspOverhead = { ivLength: 8, icvLength: 16, alignment: ESP_ALIGNMENT }
 
-export function suiteOverhead(suite: Pick<EspSuite, 'encr' | 'encrKeyBits' | 'integ'>): EspOverhead {
+function suiteOverhead(suite: Pick<EspSuite, 'encr' | 'encrKeyBits' | 'integ'>): EspOverhead {
   const cipher = encr(suite.encr, suite.encrKeyBits === 0 ? undefined : suite.encrKeyBits)
   if (cipher === undefined) return USUAL
   const icv = cipher.aead ? cipher.icvLength : (integ(suite.integ)?.icvLength ?? 0)

@@ -15,6 +15,7 @@ type Effect = Pick<ReloadStep, 'effect' | 'interrupts'>
 
 const AT_ONCE: Effect = { effect: 'at once, no interruption', interrupts: false }
 const NEXT_REKEY: Effect = { effect: 'when the IKE SA gets its next keys, no interruption', interrupts: false }
+const NEXT_KEYS: Effect = { effect: 'when the Child SA gets its next keys, no interruption', interrupts: false }
 const NEXT_CONNECTION: Effect = { effect: 'with the next connection, no interruption', interrupts: false }
 const REKEYED: Effect = { effect: 'new keys, no packet lost', interrupts: false }
 const BESIDE: Effect = { effect: 'new connection beside the old one, old one ends then', interrupts: false }
@@ -72,6 +73,7 @@ const PEER_KEYS: readonly Key<ConfiguredPeer>[] = [
   { key: 'ike.childless', of: ({ childless = 'allow' }) => childless, effect: NEXT_CONNECTION },
   { key: 'ike.onDead', of: ({ onDead = '' }) => onDead, effect: AT_ONCE },
   { key: 'splitTunnels', of: ({ splitTunnels = false }) => String(splitTunnels), effect: NEXT_CONNECTION },
+  { key: 'pathMtu', of: ({ pathMtu = '' }) => pathMtu, effect: AT_ONCE },
   { key: 'uniqueness', of: ({ uniqueness = '' }) => uniqueness, effect: AT_ONCE },
 ]
 
@@ -90,6 +92,8 @@ const TUNNEL_KEYS: readonly Key<ConfiguredTunnel>[] = [
   { key: 'esp.rekey', of: ({ rekey }) => duration(rekey?.ms), effect: AT_ONCE },
   { key: 'esp.rekeyBytes', of: ({ rekey }) => String(rekey?.bytes ?? 'none'), effect: AT_ONCE },
   { key: 'esp.rekeyPackets', of: ({ rekey }) => String(rekey?.packets ?? 'none'), effect: AT_ONCE },
+  { key: 'esp.df', of: ({ df = '' }) => df, effect: NEXT_KEYS },
+  { key: 'esp.clampMss', of: ({ clampMss }) => String(clampMss), effect: NEXT_KEYS },
   { key: 'start', of: ({ start }) => start, effect: AT_ONCE },
 ]
 

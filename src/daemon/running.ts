@@ -193,7 +193,7 @@ export class RunningDaemon implements Daemon {
     const boot = Promise.resolve(this.#platform.bootShard())
     boot.catch(() => {})
     this.#parts.boot = boot
-    const { host, sockets, datapath } = await this.#openHost()
+    const { addon, host, sockets, datapath } = await this.#openHost()
 
     const addresses = new Addresses(this.#config.peers, {
       peers: this.#peers,
@@ -206,7 +206,7 @@ export class RunningDaemon implements Daemon {
     const outcomes = await Promise.allSettled([
       setUpNetwork(network, this.#interruption.signal),
       this.#startShards(boot, host, sockets),
-      this.#createEndpoint(datapath),
+      this.#createEndpoint(datapath, host),
       this.#platform.createJobRunner(reporter.logger),
     ])
     // All have ended, so that a failure of one leaves nothing running behind the clean-up.
@@ -220,6 +220,7 @@ export class RunningDaemon implements Daemon {
     const connections = new Connections({
       ...network,
       endpoint: endpoint.value,
+      addon,
       sockets,
       datapath,
       peers: this.#peers,
@@ -243,7 +244,7 @@ export class RunningDaemon implements Daemon {
   }
 
   /** Everything that can fail because of somebody else on this host comes first, and costs milliseconds. */
-  async #openHost(): Promise<{ host: Host; sockets: UdpSockets; datapath: Datapath }> {
+  async #openHost(): Promise<{ addon: NativeAddon; host: Host; sockets: UdpSockets; datapath: Datapath }> {
     const reporter = this.#reporter
     const beganInterface = now()
     const addon = await this.#platform.loadAddon()
@@ -265,7 +266,7 @@ export class RunningDaemon implements Daemon {
 
     const datapath = new Datapath(addon, tunnelSelectors(this.#config.peers))
     this.#parts.datapath = datapath
-    return { host, sockets, datapath }
+    return { addon, host, sockets, datapath }
   }
 
   #startShards(boot: Promise<ShardBoot>, host: Host, sockets: UdpSockets): Promise<Shards> {
@@ -280,7 +281,7 @@ export class RunningDaemon implements Daemon {
     })
   }
 
-  async #createEndpoint(datapath: Datapath): Promise<IkeEndpointApi> {
+  async #createEndpoint(datapath: Datapath, host: Host): Promise<IkeEndpointApi> {
     const { ikePort, nattPort } = this.#config.listen
     const { keyLog } = this.#parts
     return this.#platform.createEndpoint(
@@ -290,6 +291,7 @@ export class RunningDaemon implements Daemon {
         lastInbound: (id) => instantOf(datapath.lastInboundMs(id)),
         lastOutbound: (id) => instantOf(datapath.lastOutboundMs(id)),
         usage: (id) => datapath.usage(id),
+        pathMtu: ({ address }) => host.pathMtuTo(address),
         ...(keyLog === undefined ? {} : { keyLog: createKeyLog((line) => keyLog.write(line)) }),
       },
       { rng: systemRng, logger: this.#reporter.logger },

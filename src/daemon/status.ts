@@ -153,6 +153,7 @@ function ikeSaStatus(sa: IkeSaSnapshot, now: Instant): IkeSaStatus {
     ppk: sa.ppk ?? null,
     behindNat: sa.behindNat,
     mobike: sa.mobike,
+    pathMtu: sa.pathMtu ?? null,
     ageMs: sa.establishedAt === undefined ? null : age(now, sa.establishedAt),
   }
 }

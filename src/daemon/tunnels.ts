@@ -1,5 +1,5 @@
 /** The tunnels of the configuration as the datapath takes them. */
-import type { ConfiguredPeer, ConfiguredTunnel } from '../config/types.ts'
+import { type ConfiguredPeer, type ConfiguredTunnel, DEFAULTS } from '../config/types.ts'
 import { type SelectorPair, selectorPairs } from '../sa/selector-pairs.ts'
 import type { TunnelSelectors } from './datapath.ts'
 import type { Way } from './tunnel-policies.ts'
@@ -10,7 +10,17 @@ export function tunnelSelectors(peers: readonly ConfiguredPeer[]): TunnelSelecto
       const { name, localSelectors: local, remoteSelectors: remote } = tunnel
       const onTraffic = startedByTraffic(peer, tunnel)
       const pairs = peer.splitTunnels === true ? selectorPairs(local, remote).map(wayOf) : undefined
-      return { peer: peer.name, tunnel: name, local, remote, ...(onTraffic && { onTraffic }), ...(pairs && { pairs }) }
+      const { df, clampMss } = tunnel
+      const rules = { df: df ?? DEFAULTS.df, clampMss: clampMss ?? DEFAULTS.clampMss }
+      return {
+        peer: peer.name,
+        tunnel: name,
+        local,
+        remote,
+        ...rules,
+        ...(onTraffic && { onTraffic }),
+        ...(pairs && { pairs }),
+      }
     }),
   )
 }

@@ -8,7 +8,8 @@
  *   inbound:   datagram ─► ESP or not ─► SA by SPI ─► open (inbound.ts) ─► inner packet
  *                         malformedEsp   unknownSpi
  *
- * Not here: segmentation and coalescing, which exist only between the addon and the kernel.
+ * Not here: segmentation and coalescing, which exist only between the addon and the kernel, and what becomes of packets that
+ * are too big for their path (native/path_mtu.h), which is between the addon and the network.
  */
 import type { Instant, Rng } from '../env.ts'
 import type { ChildSa, EspSuite, Path, SocketAddress } from '../sa/child-sa.ts'
@@ -68,6 +69,8 @@ interface Child {
   readonly policyName: string
   readonly policy: number
   readonly selectors: SelectorPair
+  /** It only receives. */
+  readonly isMuted: boolean
 }
 
 export class EspTwin {
@@ -97,13 +100,14 @@ export class EspTwin {
     const { wrapping = {} } = sa
     this.sadb.addOutbound({ ...saKeys(sa.suite, sa.outboundKeys), handle: sa.id, spi: sa.outboundSpi, path, wrapping })
     const name = policyName(sa)
-    const predecessor = this.#children.find((child) => child.policyName === name)
+    const predecessor = this.#children.find((child) => child.policyName === name && !child.isMuted)
     const child = {
       id: sa.id,
       inboundSpi: sa.inboundSpi,
       policyName: name,
       policy: predecessor?.policy ?? sa.id,
       selectors,
+      isMuted: false,
     }
     const isFirst = predecessor === undefined
     this.#children = carries === 'now' || isFirst ? [...this.#children, child] : [child, ...this.#children]
@@ -112,27 +116,40 @@ export class EspTwin {
 
   /** What is sent goes out on this Child SA from now on. */
   useChildSa(id: number): void {
-    const child = this.#children.find((candidate) => candidate.id === id)
+    const child = this.#children.find((candidate) => candidate.id === id && !candidate.isMuted)
     if (child === undefined) return
     this.#children = [...this.#children.filter((other) => other !== child), child]
     this.#carry(child)
+  }
+
+  /** Nothing goes out on this Child SA any more; it still receives. */
+  muteChildSa(id: number): void {
+    const child = this.#children.find((candidate) => candidate.id === id)
+    if (child === undefined || child.isMuted) return
+    this.#children = this.#children.map((other) => (other === child ? { ...child, isMuted: true } : other))
+    this.#pass(child)
   }
 
   #carry(child: Child): void {
     this.sadb.setPolicy({ id: child.policy, ...child.selectors, outbound: child.id })
   }
 
-  /** The youngest that is left of the same tunnel and selectors takes over. @returns false when it was not installed */
+  /** @returns false when it was not installed */
   removeChildSa(id: number): boolean {
     const child = this.#children.find((candidate) => candidate.id === id)
     if (child === undefined) return false
     this.#children = this.#children.filter((other) => other !== child)
-    const heir = this.#children.findLast((other) => other.policy === child.policy)
-    if (heir === undefined) this.sadb.removePolicy(child.policy)
-    else this.#carry(heir)
+    this.#pass(child)
     this.sadb.removeOutbound(id)
     this.sadb.removeInbound(child.inboundSpi)
     return true
+  }
+
+  /** The youngest that is left of the same tunnel and selectors takes over. */
+  #pass({ policy }: Child): void {
+    const heir = this.#children.findLast((other) => other.policy === policy && !other.isMuted)
+    if (heir === undefined) this.sadb.removePolicy(policy)
+    else this.#carry(heir)
   }
 
   /** @param packet what a host's IP stack hands to the TUN device: one IP packet, checksums done */

@@ -12,6 +12,8 @@ import type { TrafficSelector } from '../sa/traffic-selector.ts'
 /** A UDP datagram as it came from or goes to a socket, non-ESP marker included on ports other than 500. */
 export interface Datagram extends Path {
   readonly data: Uint8Array
+  /** Goes in one piece, which nobody on the way may fragment, or not at all (path-mtu.ts). */
+  readonly isWhole?: true
 }
 
 /** An identity (RFC 7296 §3.5). `idType` is the IANA number; `data` the body without type and reserved octets. */
@@ -91,7 +93,23 @@ export interface PeerConfig {
    * INITIAL_CONTACT is ignored and not sent; SAs end by Delete or for want of an answer.
    */
   readonly uniqueness?: 'replace' | 'keep' | 'never'
+  readonly pathMtu?: PathTrust
 }
+
+/**
+ * Who is asked what the path carries. `discover` (default): ICMP errors count, and probes find what they do not tell. `probe`,
+ * `icmp`: only the one. `fixed`: nobody, it is what the device towards the peer has.
+ */
+export type PathTrust = 'discover' | 'probe' | 'icmp' | 'fixed'
+
+/** What a driver may hear of the path that a Child SA sends on. */
+export type PathNews =
+  /** A router quotes a packet of this SA. @see daemon/path-reports.ts for what must hold before it is believed */
+  | { readonly kind: 'too-big'; readonly mtu: number }
+  /** Large packets leave and nothing comes back. */
+  | { readonly kind: 'doubt' }
+  /** Our own device has become smaller. */
+  | { readonly kind: 'refused' }
 
 /** Why an IKE SA failed or ended; `text` is for people, names both identities or both offers, never secrets. */
 export interface Failure {
@@ -130,6 +148,8 @@ export type IkeEvent =
     }
   /** The peer has shown that it receives on this Child SA. */
   | { readonly kind: 'use-child-sa'; readonly id: number; readonly peer: string; readonly tunnel: string }
+  /** The peer has ceased, or is about to cease, to receive on it, and others carry the tunnel: it only receives from now on. */
+  | { readonly kind: 'mute-child-sa'; readonly id: number; readonly peer: string; readonly tunnel: string }
   /** The IKE SA lives on under new keys; Child SAs move along. */
   | {
       readonly kind: 'ike-sa-rekeyed'
@@ -146,6 +166,14 @@ export type IkeEvent =
     }
   /** The IKE SA lives, this tunnel does not. */
   | { readonly kind: 'tunnel-failed'; readonly peer: string; readonly tunnel: string; readonly failure: Failure }
+  /** Octets of the largest IP packet that these Child SAs send in one piece; once for each at least, and when it changes. */
+  | {
+      readonly kind: 'path-mtu'
+      readonly ikeSaId: number
+      readonly peer: string
+      readonly mtu: number
+      readonly childIds: readonly number[]
+    }
   /** An IKE SA ended or an attempt failed. `retryAt` is set when the endpoint will try again by itself. */
   | {
       readonly kind: 'ike-sa-closed'
@@ -185,6 +213,7 @@ export type TimerName =
   | 'lifetime'
   | 'followUp'
   | 'linger'
+  | 'pathMtu'
 
 /** What `status` shows of one IKE SA. */
 export interface IkeSaSnapshot {
@@ -204,6 +233,8 @@ export interface IkeSaSnapshot {
   readonly behindNat: { readonly local: boolean; readonly remote: boolean }
   /** Both sides do MOBIKE. */
   readonly mobike: boolean
+  /** Octets of the largest IP packet that the path is believed to carry; undefined when nobody knows. */
+  readonly pathMtu: number | undefined
   /** Addresses at which the peer may be reached, the one in use first. */
   readonly remotes: readonly Path['remote'][]
   readonly establishedAt: Instant | undefined
@@ -249,6 +280,8 @@ export interface EndpointOptions {
   lastOutbound?(childSaId: number): Instant | undefined
   /** What a Child SA carried in either direction, the larger one; asked for only where the configuration sets a limit. */
   usage?(childSaId: number): { readonly bytes: number; readonly packets: number } | undefined
+  /** MTU of the device towards an address; undefined when there is no way to it. Absent: path MTUs are nobody's concern. */
+  pathMtu?(remote: Path['remote']): number | undefined
   readonly keyLog?: KeyLog
 }
 
@@ -303,6 +336,8 @@ export interface IkeEndpointApi {
   deleteChild(childId: number, now: Instant): boolean
   /** The datapath says that the keys of this Child SA are nearly used up (sequence numbers, AEAD limit). */
   handleSoftLimit(childId: number, now: Instant): void
+  /** Something was heard of the path of the Child SA that receives on this SPI. */
+  handlePathNews(inboundSpi: number, news: PathNews, now: Instant): void
   /** An authenticated ESP packet came from a new source (shard event). */
   handleEndpointMoved(inboundSpi: number, remote: Path['remote'], now: Instant): void
   /** An authentic packet lay outside of its SA's selectors and was dropped. @param packet its beginning */

@@ -8,42 +8,58 @@ import { u32 } from '../wire/bytes.ts'
 import { NOTIFY } from '../wire/iana.ts'
 import type { Payload } from '../wire/ike-types.ts'
 import type { PeerConfig } from './api.ts'
-import { HARD_LIFETIME_FACTOR, REAUTH_LEAST_MS, REAUTH_MARGIN_MS, REKEY_JITTER } from './constants.ts'
+import { HARD_LIFETIME_FACTOR, OUTDATED_LIFE_MS, REAUTH_LEAST_MS, REAUTH_MARGIN_MS, REKEY_JITTER } from './constants.ts'
 import type { IkeSa } from './ike-sa.ts'
-import { lifetimeFrom, NO_LIMIT, renewedLifetime } from './lifetime.ts'
+import { type Lifetime, lifetimeFrom, NO_LIMIT, renewedLifetime } from './lifetime.ts'
 import { notification, notify } from './payloads.ts'
 
 /** The limits of our own configuration, from IKE_AUTH on. */
 export function beginTrust(sa: IkeSa, { reauthMs = 0 }: PeerConfig, now: Instant, rng: Rng): void {
+  sa.origin = { ...sa.origin, since: now }
   if (sa.authenticatedAs === 'initiator') {
     sa.ownReauthAt = lifetimeFrom(reauthMs, now, rng).softAt
     sa.reauthenticateAt = sa.ownReauthAt
-  } else if (reauthMs > 0) {
-    sa.trust = { softAt: now + reauthMs, hardAt: now + Math.round(reauthMs * HARD_LIFETIME_FACTOR) }
-  } else sa.trust = NO_LIMIT
-}
-
-/** Our configuration has another limit now, for an IKE SA that was authenticated at `since` or before. */
-export function changeTrust(sa: IkeSa, { reauthMs = 0 }: PeerConfig, since: Instant, now: Instant, rng: Rng): void {
-  if (sa.authenticatedAs === 'initiator') {
-    const isToldEarlier = sa.reauthenticateAt < sa.ownReauthAt
-    sa.ownReauthAt = renewedLifetime(reauthMs, since, now, rng).softAt
-    sa.reauthenticateAt = isToldEarlier ? Math.min(sa.reauthenticateAt, sa.ownReauthAt) : sa.ownReauthAt
-  } else if (reauthMs > 0) limitTrust(sa, now, Math.round(reauthMs * HARD_LIFETIME_FACTOR))
+  } else if (reauthMs > 0) sa.trust = { softAt: now + reauthMs, hardAt: now + hardLimit(reauthMs) }
   else sa.trust = NO_LIMIT
 }
 
-/** The proof counts no longer than this; who called us is told, and calls anew in time. */
-export function limitTrust(sa: IkeSa, now: Instant, ms: number): void {
-  sa.trust = { softAt: now + 1, hardAt: Math.min(sa.trust.hardAt, now + ms) }
+/**
+ * Our configuration has another limit now. A longer one counts from IKE_AUTH on; a shorter one may be over already, and
+ * begins now. Neither helps an IKE SA that is outdated.
+ */
+export function changeTrust(sa: IkeSa, { reauthMs = 0 }: PeerConfig, now: Instant, rng: Rng): void {
+  const { since } = sa.origin
+  if (sa.authenticatedAs === 'initiator') {
+    if (!Number.isFinite(sa.outdatedAt)) sa.ownReauthAt = renewedLifetime(reauthMs, since, now, rng).softAt
+    sa.reauthenticateAt = Math.min(sa.ownReauthAt, sa.toldReauthAt)
+    return
+  }
+  const ms = hardLimit(reauthMs)
+  const hardAt = Math.max(Math.min(sa.trust.hardAt, now + ms), since + ms)
+  sa.trust = limited(sa, reauthMs > 0 ? { softAt: now + 1, hardAt } : NO_LIMIT)
+}
+
+/** The configuration has another identity or key: the proof counts no longer than this, and who called us is told. */
+export function outdate(sa: IkeSa, now: Instant): void {
+  sa.outdatedAt = Math.min(sa.outdatedAt, now + OUTDATED_LIFE_MS)
+  sa.trust = limited(sa, { ...sa.trust, softAt: now + 1 })
 }
 
 /** The predecessor's limits go on. */
 export function inheritTrust(from: IkeSa, to: IkeSa): void {
   to.ownReauthAt = from.ownReauthAt
+  to.toldReauthAt = from.toldReauthAt
   to.reauthenticateAt = from.reauthenticateAt
   to.trust = from.trust
+  to.outdatedAt = from.outdatedAt
 }
+
+const hardLimit = (reauthMs: number): number => Math.round(reauthMs * HARD_LIFETIME_FACTOR)
+
+const limited = ({ outdatedAt }: IkeSa, { softAt, hardAt }: Lifetime): Lifetime => ({
+  softAt,
+  hardAt: Math.min(hardAt, outdatedAt),
+})
 
 /** For the response of IKE_AUTH; nothing without a limit. */
 export function authLifetime({ reauthMs = 0 }: PeerConfig): Payload[] {
@@ -64,7 +80,8 @@ export function heedLifetime(sa: IkeSa, payloads: readonly Payload[], now: Insta
   const data = notification(payloads, NOTIFY.AUTH_LIFETIME)?.data
   if (data?.length !== 4 || sa.authenticatedAs !== 'initiator') return false
   const seconds = new DataView(data.buffer, data.byteOffset, 4).getUint32(0)
-  sa.reauthenticateAt = Math.min(sa.ownReauthAt, now + reauthDelay(seconds, rng))
+  sa.toldReauthAt = now + reauthDelay(seconds, rng)
+  sa.reauthenticateAt = Math.min(sa.ownReauthAt, sa.toldReauthAt)
   return true
 }
 

@@ -20,7 +20,9 @@ export function connect(
   calledFor: readonly Wish[] = [],
 ): void {
   const present = sas.ofPeer(peer.name).filter((sa) => sa.state.name !== 'closing')
-  const established = present.findLast(({ state, successor }) => state.name === 'established' && !successor)
+  const established = present.findLast(
+    ({ state, successor, isRetiring }) => state.name === 'established' && !successor && !isRetiring,
+  )
   if (established !== undefined) makeMissingTunnels(core, established, now, 0)
   if (present.length === 0) call(core, sas, peer, now, { calledFor, supersedes: undefined })
 }
@@ -30,9 +32,11 @@ export function connect(
  * @param peer as it is known now: its address may be another one than that of `old`
  */
 export function reauthenticate(core: Core, sas: SaTable, old: IkeSa, peer: PeerConfig, now: Instant): void {
-  if (sas.ofPeer(peer.name).some(({ supersedes }) => supersedes === old.id)) return
+  if (sas.ofPeer(peer.name).some(({ supersedes }) => supersedes === old.origin.id)) return
   const calledFor = [...childrenOf(old).values()].map(({ sa, config }) => ({ tunnel: sa.tunnel, pair: config.pair }))
-  call(core, sas, peer, now, { calledFor, supersedes: old.id })
+  // The peer that called could take this for a call that crossed its own: of those the lower SPIi stays.
+  const below = old.authenticatedAs === 'responder' ? old.origin.initiatorSpi : undefined
+  call(core, sas, peer, now, { calledFor, supersedes: old.origin.id }, below)
 }
 
 function call(
@@ -41,6 +45,7 @@ function call(
   peer: PeerConfig,
   now: Instant,
   purpose: Pick<IkeSa, 'calledFor' | 'supersedes'>,
+  below?: bigint,
 ): void {
   const { remote } = peer
   if (remote === undefined) return
@@ -50,7 +55,7 @@ function call(
   const sa = new IkeSa({
     id: sas.newSaId(),
     role: 'initiator',
-    initiatorSpi: sas.newIkeSpi(),
+    initiatorSpi: sas.newIkeSpi(below),
     responderSpi: 0n,
     path: { local: { family: remote.family, address: '', port: localPort }, remote },
     state: { name: 'starting', peer },

@@ -27,7 +27,9 @@ export function rekeyIke(core: Core, sa: IkeSa | undefined, now: Instant): boole
 
 /** @returns false when no IKE SA with the peer is established: one has to be made first */
 export function startTunnel(core: Core, sas: readonly IkeSa[], wish: Wish, now: Instant): boolean {
-  const sa = sas.findLast(({ state, successor }) => state.name === 'established' && successor === undefined)
+  const isLasting = ({ state, successor, isRetiring }: IkeSa): boolean =>
+    state.name === 'established' && successor === undefined && !isRetiring
+  const sa = sas.findLast(isLasting)
   if (sa?.peer === undefined) return false
   for (const portion of portionsNamed(sa, sa.peer, wish))
     if (!sas.some((any) => isServed(any, portion))) askFor(core, sa, portion, now)

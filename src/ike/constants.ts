@@ -84,7 +84,10 @@ export const TASK_RETRY_MS = 1_000
 export const TUNNEL_RETRY_MS = 60_000
 /** A Child SA that the peer deletes sooner than this comes back after a pause. */
 export const SHORT_LIFE_MS = 10_000
-/** An initiator that began without a Child SA has this long to make its own; then the responder makes what it wants. */
+/**
+ * An initiator that began without a Child SA, or whose IKE SA takes over from another, has this long to make its own; then the
+ * responder makes what it wants.
+ */
 export const PEER_FIRST_MS = 1_000
 /** A deleted Child SA receives this long, for what was sent before the switch. */
 export const LINGER_MS = 5_000
@@ -103,6 +106,11 @@ export const INVALID_SELECTORS_INTERVAL_MS = 60_000
 export const REDUNDANT_LIFE_MS = 30_000
 /** A peer that has neither spoken nor asked again since our answer has it after this long, or is gone. */
 export const CONFIRMED_AFTER_MS = 30_000
+/**
+ * Two IKE SAs of which each side began one, without knowing of the other's, come up within this time: 35 s until the first
+ * message is given up, and HALF_OPEN_LIFE_MS.
+ */
+export const CROSSING_MS = 70_000
 /** Child SAs of one IKE SA, and requests for more within a minute (THREATS §2). */
 export const CHILDREN_PER_SA = 64
 export const CREATIONS_PER_MINUTE = 60
@@ -124,6 +132,23 @@ export const SENDS_BEFORE_SPREAD = 2
 export const FOLLOW_UP_LIFE_MS = 20_000
 /** Octets of the link that it must show: only told to an authenticated peer. */
 export const FOLLOW_UP_LINK_LENGTH = 8
+
+/** What is taken for the path while a larger size is found to be lost: what IPv6 guarantees, and most of IPv4 carries. */
+export const SEARCH_BASE = 1_280
+/** A search that is this close is over: fewer octets gain less than the probes cost. */
+export const PATH_STEP = 16
+/** A size that got lost so often counts as too big: one probe alone may be lost by chance. */
+export const PROBE_TRIES = 2
+/** A probe waits so many round trips for its answer, at least and at most so long, before it goes again in small pieces. */
+export const PROBE_ROUND_TRIPS = 3
+export const PROBE_LEAST_MS = 200
+export const PROBE_MOST_MS = 3_000
+/** So many sends of a probe follow each other that fast: as it is, in fragments, without its padding. */
+export const QUICK_PROBE_SENDS = 2
+/** What was learnt of a path is believed this long (RFC 8201 §4, RFC 8899 §5.1.1). */
+export const PATH_MTU_LIFE_MS = 10 * 60_000
+/** A path that was just found to be good is not asked again sooner: who only sends hears nothing back. */
+export const DOUBT_INTERVAL_MS = 1_000
 
 /** RFC 3948 §4. */
 export const NAT_KEEPALIVE_MS = 20_000

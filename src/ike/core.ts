@@ -18,7 +18,7 @@ export interface Core {
   readonly roaming: Roaming
   emit(event: IkeEvent): void
   /** @param message from the IKE header on; the non-ESP marker is added where the path needs it */
-  transmit(path: Path, message: Uint8Array): void
+  transmit(path: Path, message: Uint8Array, isWhole?: true): void
   /** @returns an unpredictable SPI of 8 octets that no live SA has */
   newIkeSpi(): bigint
   /** @returns an unpredictable SPI >= 256 that no live Child SA has */

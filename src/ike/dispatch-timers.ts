@@ -13,6 +13,7 @@ import type { IkeSa } from './ike-sa.ts'
 import { sendKeepalive } from './keepalive.ts'
 import { probe } from './liveness.ts'
 import { retransmit } from './messaging.ts'
+import { ageOfPath } from './path-mtu.ts'
 import { retransmitDelay } from './window.ts'
 
 export function onTimer(core: Core, sa: IkeSa, name: TimerName, now: Instant): void {
@@ -34,6 +35,8 @@ export function onTimer(core: Core, sa: IkeSa, name: TimerName, now: Instant): v
       return onLinger(core, sa, now)
     case 'followUp':
       return forgetFollowUp(core, sa, now)
+    case 'pathMtu':
+      return ageOfPath(core, sa, now)
     case 'lifetime':
       return onLifetime(core, sa, now)
     case 'reconnect':

@@ -24,6 +24,7 @@ import type { IkeSa } from './ike-sa.ts'
 import { hint } from './liveness.ts'
 import { matchResponse, repeatResized, repeatResponse, sendResponse } from './messaging.ts'
 import { type Opened, openMessage } from './opening.ts'
+import { onProbed } from './path-mtu.ts'
 import { followPeer } from './paths.ts'
 import { notification, notify } from './payloads.ts'
 import type { Protection } from './protect.ts'
@@ -107,6 +108,8 @@ function serveResponse(
 ): void {
   const answered = matchResponse(core, sa, message)
   const purpose = answered?.purpose
+  if (answered !== undefined) sa.roundTripMs = Math.min(sa.roundTripMs, now - sa.askedAt)
+  if (answered?.probe !== undefined) onProbed(core, sa, answered.probe, now)
   if (purpose !== undefined && sa.heirOf?.successor === sa) confirmSuccessor(core, sa, now)
   const { state } = sa
   // The peer has deleted the IKE SA without a word more (RFC 7296 §2.21.3).

@@ -1,6 +1,6 @@
 /** Several IKE SAs of our own making with one peer: which of them stay. What a peer asks for is in uniqueness.ts. */
 import type { Instant } from '../env.ts'
-import { FAREWELL_MS, SAS_PER_PEER } from './constants.ts'
+import { CROSSING_MS, SAS_PER_PEER } from './constants.ts'
 import type { Core } from './core.ts'
 import { failures } from './describe.ts'
 import { bequeath, likeOf } from './exchanges/bequest.ts'
@@ -8,12 +8,13 @@ import type { AgreedChild } from './exchanges/child.ts'
 import { askFor, childrenOf, isBare, isGoing } from './exchanges/children.ts'
 import { beginDelete } from './exchanges/informational.ts'
 import type { IkeSa } from './ike-sa.ts'
+import { retire } from './retire.ts'
 import type { SaTable } from './sa-table.ts'
 import { sameSocket } from './uniqueness.ts'
 
 /**
- * Both sides began at once, so there are two IKE SAs: the one with the lower SPIi stays. Its initiator deletes the other,
- * for it alone knows that both ends have installed the one that stays.
+ * Both sides began at once, so there are two IKE SAs: the one that began with the lower SPIi stays. Its initiator deletes the
+ * other, for it alone knows that both ends have installed the one that stays.
  * @param minAgeMs younger ones are left alone: they may be about to supersede another
  */
 export function settle(core: Core, sas: SaTable, sa: IkeSa, now: Instant, minAgeMs = 0): void {
@@ -22,7 +23,7 @@ export function settle(core: Core, sas: SaTable, sa: IkeSa, now: Instant, minAge
   retireSuperseded(core, sas, sa, now)
   const live = sas
     .ofPeer(peer.name)
-    .filter((other) => (other.hasChildren || isBare(other)) && ageOf(other, now) >= minAgeMs)
+    .filter((other) => !other.isRetiring && (other.hasChildren || isBare(other)) && ageOf(other, now) >= minAgeMs)
   const ours = live.filter(({ authenticatedAs }) => authenticatedAs === 'initiator')
   for (const other of live) {
     const winner = ours.find((own) => beats(own, other))
@@ -35,26 +36,20 @@ export function settle(core: Core, sas: SaTable, sa: IkeSa, now: Instant, minAge
     beginDelete(core, oldest, failures.replaced(peer), now)
 }
 
-/** Its Delete goes out a moment after the last packet that went out on its Child SAs, which it must not overtake. */
-function retire(core: Core, sa: IkeSa, now: Instant): void {
-  if (sa.isRetiring) return
-  sa.isRetiring = true
-  sa.tasks.length = 0
-  core.timers.set(sa.id, 'closeGrace', now + FAREWELL_MS)
-}
-
 function ageOf({ state }: IkeSa, now: Instant): number {
   return state.name === 'established' ? now - state.since : 0
 }
 
 /**
- * One side may be the initiator of both: then the younger stays. Who rekeyed an IKE SA has not begun it: one that the peer
- * makes beside it is to take its place. Two devices that share an identity have different addresses or ports; theirs are no
+ * One side may be the initiator of both: then the younger stays. Who rekeyed an IKE SA has not begun it. One that the peer
+ * makes long after ours is there is to take its place, and the peer sees to that. Two devices that share an identity have different addresses or ports; theirs are no
  * duplicates. One device may have several addresses, and lists them to whom it called or was called by (RFC 4555 §3.6).
  */
 function beats(own: IkeSa, other: IkeSa): boolean {
-  if (own === other || own.supersedes === other.id || !sameDevice(own, other)) return false
-  return other.authenticatedAs === 'responder' ? own.initiatorSpi < other.initiatorSpi : own.id > other.id
+  const [a, b] = [own.origin, other.origin]
+  if (a === b || own.supersedes === b.id || !sameDevice(own, other)) return false
+  if (other.authenticatedAs === 'initiator') return a.id > b.id
+  return b.since - a.since < CROSSING_MS && a.initiatorSpi < b.initiatorSpi
 }
 
 function sameDevice(own: IkeSa, other: IkeSa): boolean {
@@ -68,8 +63,14 @@ function sameDevice(own: IkeSa, other: IkeSa): boolean {
  * the others are asked for, whatever started them.
  */
 function retireSuperseded(core: Core, sas: SaTable, sa: IkeSa, now: Instant): void {
-  const old = sa.supersedes === undefined ? undefined : sas.byId(sa.supersedes)
-  if (old === undefined || sa.peer === undefined) return
+  const { peer, supersedes } = sa
+  if (peer === undefined || supersedes === undefined) return
+  // It may be rekeyed meanwhile, or just now: then one of the two has the Child SAs.
+  const isMeant = ({ origin, state, heirOf }: IkeSa): boolean =>
+    origin.id === supersedes && state.name === 'established' && heirOf === undefined
+  const meant = sas.ofPeer(peer.name).filter(isMeant)
+  const old = meant.find(({ hasChildren }) => hasChildren) ?? meant.at(-1)
+  if (old === undefined) return
   const missing = [...childrenOf(old).values()].filter((child) => !isGoing(child) && likeOf(sa, child.sa) === undefined)
   for (const child of missing) askFor(core, sa, child.config, now)
   if (missing.length > 0) return

@@ -18,6 +18,7 @@ import type {
   IkeEndpointApi,
   IkeEvent,
   IkeSaSnapshot,
+  PathNews,
   PeerConfig,
   TimerName,
 } from './api.ts'
@@ -43,6 +44,7 @@ import { armKeepalive } from './keepalive.ts'
 import { lifetimeFrom } from './lifetime.ts'
 import { hint, probe, spiOfInvalidEsp } from './liveness.ts'
 import { repeatResponse } from './messaging.ts'
+import { hearOfPath } from './path-mtu.ts'
 import { followPeer } from './paths.ts'
 import { PeerTable } from './peer-table.ts'
 import { followConfig, updatePeers } from './peer-update.ts'
@@ -193,10 +195,13 @@ export class IkeEndpoint implements IkeEndpointApi {
     if (sa !== undefined) followPeer(this.#core, sa, remote, 'esp')
   }
 
-  /** The datapath dropped an authentic packet for its selectors (ARC-03). @param packet its beginning */
   handleSelectorMismatch(inboundSpi: number, packet: Uint8Array, now: Instant): void {
+    reportSelectors(this.#core, this.#sas.byInboundSpi(inboundSpi), inboundSpi, packet, now)
+  }
+
+  handlePathNews(inboundSpi: number, news: PathNews, now: Instant): void {
     const sa = this.#sas.byInboundSpi(inboundSpi)
-    if (sa !== undefined) reportSelectors(this.#core, sa, inboundSpi, packet, now)
+    if (sa !== undefined) hearOfPath(this.#core, sa, news, now)
   }
 
   // Outputs.
@@ -271,9 +276,9 @@ export class IkeEndpoint implements IkeEndpointApi {
       jobs: this.#jobs,
       authBudget: this.#authBudget,
       emit: (event) => this.#emit(event),
-      transmit: (path, message) => {
+      transmit: (path, message, isWhole) => {
         const marked = path.local.port === this.#options.ports.ike ? message : addNonEspMarker(message)
-        this.#transmits.push({ ...path, data: marked })
+        this.#transmits.push({ ...path, data: marked, ...(isWhole && { isWhole }) })
       },
       transmitRaw: (path, octets) => this.#transmits.push({ ...path, data: octets }),
       repeat: (datagram, message, now) => this.#strangers.reply(datagram, message, now, true),
@@ -318,13 +323,14 @@ export class IkeEndpoint implements IkeEndpointApi {
   #established(sa: IkeSa, now: Instant): void {
     const peer = sa.peer && this.#peers.find(sa.peer.name)
     if (peer === undefined) return
-    followConfig(this.#core, sa, peer, now)
     sa.lastHeard = now
     this.#halfOpen.authenticated(sa)
     this.#timers.stop(sa.id, 'halfOpenExpiry')
     this.#timers.set(sa.id, 'liveness', now + peer.livenessMs)
     sa.lifetime = lifetimeFrom(peer.rekeyMs, now, this.#env.rng)
     beginTrust(sa, peer, now, this.#env.rng)
+    // The attempt may have begun under another configuration.
+    followConfig(this.#core, sa, peer, now)
     armLifetime(this.#core, sa, now)
     armKeepalive(this.#core, sa, now)
     this.#reconnects.succeeded(peer.name)

@@ -15,6 +15,7 @@ import type { Role } from './gate.ts'
 import { type Lifetime, NO_LIMIT } from './lifetime.ts'
 import type { Asked, Mobility } from './mobike.ts'
 import type { NatView } from './nat-detection.ts'
+import type { PathMtu } from './path-mtu.ts'
 import type { Portion } from './portions.ts'
 import type { Protection } from './protect.ts'
 import type { Task } from './tasks.ts'
@@ -151,6 +152,8 @@ export class IkeSa {
   readonly initiatorSpi: bigint
   responderSpi: bigint
   path: Path
+  /** MOBIKE: where ESP goes while it goes elsewhere than IKE. */
+  espPath: Path | undefined
   state: State
   /** Where the peer's last request came from and came to: its answer goes back there (RFC 7296 §2.11). */
   replyPath: Path
@@ -167,6 +170,13 @@ export class IkeSa {
   fragmentation = false
   /** Octets of the largest IP packet for our messages, while fragments are possible. */
   packetSize: number = PACKET_SIZE
+  /** Undefined while nothing is known of the path, not even its device. */
+  pathMtu: PathMtu | undefined
+  /** When the outstanding request was first sent, and the shortest time that an answer took. */
+  askedAt: Instant = 0
+  roundTripMs = Number.POSITIVE_INFINITY
+  /** The peer does not take a probe that comes again in fragments. */
+  ignoresPieces = false
   readonly reassembly = { request: new Reassembly(), response: new Reassembly() } as const
   /** Time of the last authenticated message of the peer. */
   lastHeard: Instant
@@ -192,11 +202,17 @@ export class IkeSa {
   lifetime: Lifetime = NO_LIMIT
   /** Our part in the IKE_AUTH that it descends from: rekeying may have turned `role`. */
   authenticatedAs: Role
+  /** Id and SPIi that the IKE SA of that IKE_AUTH had, and when that was: the same for all that it is rekeyed into. */
+  origin: { readonly id: number; readonly initiatorSpi: bigint; readonly since: Instant }
   /** When we authenticate anew on an IKE SA beside this one: by our configuration, and by what the peer told us (RFC 4478). */
   ownReauthAt: Instant = Number.POSITIVE_INFINITY
+  toldReauthAt: Instant = Number.POSITIVE_INFINITY
+  /** The earlier of the two, or the next attempt. */
   reauthenticateAt: Instant = Number.POSITIVE_INFINITY
   /** The peer's proof of identity: from softAt on it is told what is left, from hardAt on the IKE SA goes (RFC 4478). */
   trust: Lifetime = NO_LIMIT
+  /** The configuration has another identity or key since: no longer than this, whatever else changes. */
+  outdatedAt: Instant = Number.POSITIVE_INFINITY
   /** The peer rekeyed this IKE SA into that one, and has not shown yet that it knows our answer. */
   successor: IkeSa | undefined
   /** The other end of `successor`. */
@@ -208,7 +224,7 @@ export class IkeSa {
   calledFor: readonly Wish[] = []
   /** IKE_AUTH made no Child SA, and was not to (RFC 6023): having none is no fault of this IKE SA. */
   beganChildless = false
-  /** Id of the IKE SA that goes when this one carries its tunnels (reauthentication). */
+  /** Id of the origin of the IKE SA that goes when this one carries its tunnels (reauthentication). */
   supersedes: number | undefined
   /** Tunnels of which the peer takes one pair of selectors per Child SA, as it has said. */
   readonly singlePairs = new Set<string>()
@@ -231,6 +247,7 @@ export class IkeSa {
     this.id = init.id
     this.role = init.role
     this.authenticatedAs = init.role
+    this.origin = { id: init.id, initiatorSpi: init.initiatorSpi, since: init.now }
     this.initiatorSpi = init.initiatorSpi
     this.responderSpi = init.responderSpi
     this.path = init.path

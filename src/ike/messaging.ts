@@ -4,7 +4,16 @@ import { EXCHANGE_TYPE } from '../wire/iana.ts'
 import { encodeIkeMessage } from '../wire/ike-message.ts'
 import type { IkeMessage, Payload } from '../wire/ike-types.ts'
 import type { Datagram } from './api.ts'
-import { SENDS_BEFORE_SMALLER, SENDS_BEFORE_SPREAD, SMALL_PACKET_SIZE } from './constants.ts'
+import {
+  PROBE_LEAST_MS,
+  PROBE_MOST_MS,
+  PROBE_ROUND_TRIPS,
+  QUICK_PROBE_SENDS,
+  RETRANSMIT_FIRST_MS,
+  SENDS_BEFORE_SMALLER,
+  SENDS_BEFORE_SPREAD,
+  SMALL_PACKET_SIZE,
+} from './constants.ts'
 import type { Core } from './core.ts'
 import { ikeRoom } from './fragments.ts'
 import type { IkeSa } from './ike-sa.ts'
@@ -12,6 +21,7 @@ import type { Protection } from './protect.ts'
 import {
   hasTriesLeft,
   type OutstandingRequest,
+  type Probe,
   type RequestPurpose,
   retransmitDelay,
   type SentMessage,
@@ -37,6 +47,24 @@ export function sendRequest(
   const header = sa.header(exchangeType, sa.requests.nextId, false)
   const messages = protection.sealWithin(header, payloads, messageLimit(sa))
   begin(core, sa, { exchangeType, purpose, messages, payloads, protection }, now)
+}
+
+/** In one piece whatever its size; once unanswered, in small ones. @param request.size octets of the IP packet */
+export function sendProbe(
+  core: Core,
+  sa: IkeSa,
+  protection: Protection,
+  request: { readonly exchangeType: number; readonly payloads: readonly Payload[]; readonly size: number },
+  now: Instant,
+): void {
+  const { exchangeType, payloads, size } = request
+  const message = protection.seal(sa.header(exchangeType, sa.requests.nextId, false), payloads)
+  const probe: Probe = { size, form: 'whole', sealed: {} }
+  sa.requests.begin({ exchangeType, purpose: 'probe-path', messages: [message], payloads, protection, probe })
+  sa.askedAt = now
+  sa.lastSent = now
+  core.transmit(sa.path, message, true)
+  core.timers.set(sa.id, 'retransmit', now + probeWait(sa))
 }
 
 /** Answers `request`, remembers the answer for its repetition, and sends it. */
@@ -104,12 +132,15 @@ export function retransmit(core: Core, sa: IkeSa, now: Instant, provenAlive: boo
   const { outstanding } = sa.requests
   if (outstanding === undefined) return true
   if (!hasTriesLeft(outstanding) && !provenAlive) return false
+  const isProbing = outstanding.probe !== undefined && outstanding.sends <= QUICK_PROBE_SENDS
   countSend(sa, outstanding, false)
-  transmitAll(core, sa, outstanding.messages, now)
+  transmitAgain(core, sa, outstanding, now)
   if (outstanding.sends > SENDS_BEFORE_SPREAD) spread(core, sa, outstanding)
-  core.timers.set(sa.id, 'retransmit', now + retransmitDelay(outstanding.sends, outstanding.isUrgent))
+  const wait = isProbing ? probeWait(sa) : retransmitDelay(outstanding.sends, outstanding.isUrgent)
+  core.timers.set(sa.id, 'retransmit', now + wait)
   const { peer } = sa
-  if (peer !== undefined) {
+  // That a size gets lost is an answer, too.
+  if (peer !== undefined && !isProbing) {
     core.emit({ kind: 'retransmit', ikeSaId: sa.id, peer: peer.name, attempt: outstanding.sends })
   }
   return true
@@ -121,7 +152,7 @@ export function hurry(core: Core, sa: IkeSa, now: Instant): void {
   if (outstanding === undefined) return
   outstanding.isUrgent = true
   outstanding.sends = 1
-  if (sa.lastSent < now) transmitAll(core, sa, outstanding.messages, now)
+  if (sa.lastSent < now) transmitAgain(core, sa, outstanding, now)
   core.timers.set(sa.id, 'retransmit', now + retransmitDelay(1, true))
 }
 
@@ -130,12 +161,13 @@ export function resend(core: Core, sa: IkeSa, now: Instant): void {
   const { outstanding } = sa.requests
   if (outstanding === undefined) return
   outstanding.sends = 1
-  transmitAll(core, sa, outstanding.messages, now)
+  transmitAgain(core, sa, outstanding, now)
   core.timers.set(sa.id, 'retransmit', now + retransmitDelay(1, outstanding.isUrgent))
 }
 
 function begin(core: Core, sa: IkeSa, request: Omit<OutstandingRequest, 'messageId' | 'sends'>, now: Instant): void {
   const { sends } = sa.requests.begin(request)
+  sa.askedAt = now
   transmitAll(core, sa, request.messages, now)
   core.timers.set(sa.id, 'retransmit', now + retransmitDelay(sends))
 }
@@ -143,6 +175,33 @@ function begin(core: Core, sa: IkeSa, request: Omit<OutstandingRequest, 'message
 function transmitAll(core: Core, sa: IkeSa, messages: readonly Uint8Array[], now: Instant, path = sa.path): void {
   sa.lastSent = now
   for (const message of messages) core.transmit(path, message)
+}
+
+function transmitAgain(core: Core, sa: IkeSa, request: OutstandingRequest, now: Instant): void {
+  if (request.probe !== undefined) shrink(sa, request, request.probe)
+  transmitAll(core, sa, request.messages, now)
+}
+
+/**
+ * A probe has told what it can; from now on it is a request that needs its answer. By turns in fragments, which are the same
+ * message, and without its padding, for peers that take no INFORMATIONAL in fragments (as strongSwan built with mediation).
+ * The latter is not what RFC 7296 §2.1 calls a retransmission: a peer that has seen the first copy knows it by its Message ID
+ * and repeats its answer, or drops it and answers the next fragments.
+ */
+function shrink(sa: IkeSa, request: OutstandingRequest, probe: Probe): void {
+  const { protection } = request
+  if (protection === undefined || sa.protection === undefined) return
+  probe.form = probe.form === 'pieces' || (probe.form === 'whole' && sa.ignoresPieces) ? 'empty' : 'pieces'
+  const header = sa.header(request.exchangeType, request.messageId, false)
+  const payloads = probe.form === 'empty' ? [] : (request.payloads ?? [])
+  probe.sealed[probe.form] ??= protection.sealWithin(header, payloads, ikeRoom(sa.path, SMALL_PACKET_SIZE))
+  request.messages = probe.sealed[probe.form] ?? []
+}
+
+/** @returns milliseconds after which an answer to a probe comes no more */
+function probeWait({ roundTripMs }: IkeSa): number {
+  if (roundTripMs === Number.POSITIVE_INFINITY) return RETRANSMIT_FIRST_MS
+  return Math.min(PROBE_MOST_MS, Math.max(PROBE_LEAST_MS, PROBE_ROUND_TRIPS * roundTripMs))
 }
 
 /** The same octets where else the peer may be: which of the paths works is told by the answer (RFC 4555 §3.10). */

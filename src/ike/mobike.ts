@@ -14,7 +14,7 @@ import { notification, notify } from './payloads.ts'
 export interface Mobility {
   /** We began the first IKE SA of the row: only that side moves (§2.1, §3.5), whoever rekeyed since. */
   readonly isMover: boolean
-  /** The peer's addresses besides the one it sends from, as it listed them last (§3.6). */
+  /** The peer's addresses: as it listed them last (§3.6), and where the list came from. */
   peerAddresses: readonly string[]
   /** What it knows of ours: the last list that we sent, as one text. */
   announced: string
@@ -22,14 +22,14 @@ export interface Mobility {
   moves: number
   /** NAT_DETECTION_DESTINATION_IP of the last answer: another one means that a NAT gave us another mapping (§3.8). */
   mapping: Uint8Array | undefined
-  /** Where ESP goes while it goes elsewhere than IKE. */
-  espPath: Path | undefined
 }
 
 /** What the answer to our outstanding request must bring, and what was true when it was sent. */
 export interface Asked {
   readonly cookie2: Uint8Array
   readonly moves: number
+  /** It went out on several paths, and the answer came on another than IKE's: nothing is proven of that one. */
+  readonly isElsewhere?: true
 }
 
 export const newMobility = (isMover: boolean): Mobility => ({
@@ -38,7 +38,6 @@ export const newMobility = (isMover: boolean): Mobility => ({
   announced: '',
   moves: 0,
   mapping: undefined,
-  espPath: undefined,
 })
 
 /** ADDITIONAL_IP4_ADDRESS and ADDITIONAL_IP6_ADDRESS, or NO_ADDITIONAL_ADDRESSES (§4.2.2, §4.2.3). */

@@ -3,13 +3,14 @@ import type { Path, SocketAddress } from '../sa/child-sa.ts'
 import type { Core } from './core.ts'
 import type { IkeSa } from './ike-sa.ts'
 import { samePath } from './mobike.ts'
+import { learnPath } from './path-mtu.ts'
 import { sameSocket } from './uniqueness.ts'
 
 /** Both go there from now on. */
 export function setPath(core: Core, sa: IkeSa, path: Path): void {
   const before = espPathOf(sa)
   sa.path = path
-  if (sa.mobility !== undefined) sa.mobility.espPath = undefined
+  sa.espPath = undefined
   if (!samePath(before, path)) tell(core, sa, path)
 }
 
@@ -17,7 +18,7 @@ export function setPath(core: Core, sa: IkeSa, path: Path): void {
 export function setIkePath(sa: IkeSa, path: Path): void {
   const before = espPathOf(sa)
   sa.path = path
-  if (sa.mobility !== undefined) sa.mobility.espPath = samePath(before, path) ? undefined : before
+  if (sa.mobility !== undefined) sa.espPath = samePath(before, path) ? undefined : before
 }
 
 /** ESP goes where IKE goes. */
@@ -35,23 +36,33 @@ export function followPeer(core: Core, sa: IkeSa, remote: SocketAddress, kind: '
   if (sa.mobility === undefined) {
     if (!sameSocket(sa.path.remote, remote)) setPath(core, sa, path)
   } else if (kind === 'esp' && !sameSocket(espPathOf(sa).remote, remote)) {
-    sa.mobility.espPath = samePath(path, sa.path) ? undefined : path
+    sa.espPath = samePath(path, sa.path) ? undefined : path
     tell(core, sa, path)
   }
 }
 
+/**
+ * The Child SAs of `from` are those of `to` now: their packets stay on their way until the new one is proven (MOBIKE), or go
+ * where the peer was heard last.
+ */
+export function inheritPath(core: Core, from: IkeSa, to: IkeSa): void {
+  const before = espPathOf(from)
+  if (to.mobility !== undefined) {
+    to.espPath = samePath(before, to.path) ? undefined : before
+    return
+  }
+  if (from.lastHeard > to.lastHeard) to.path = from.path
+  if (!samePath(before, to.path)) tell(core, to, to.path)
+}
+
 export function espPathOf(sa: IkeSa): Path {
-  return sa.mobility?.espPath ?? sa.path
+  return sa.espPath ?? sa.path
 }
 
 function tell(core: Core, sa: IkeSa, path: Path): void {
   const { state } = sa
   if (state.name !== 'established') return
-  core.emit({
-    kind: 'path-changed',
-    ikeSaId: sa.id,
-    peer: state.peer.name,
-    path,
-    childIds: [...state.children.keys()],
-  })
+  const childIds = [...state.children.keys()]
+  core.emit({ kind: 'path-changed', ikeSaId: sa.id, peer: state.peer.name, path, childIds })
+  learnPath(core, sa, childIds)
 }

@@ -7,10 +7,9 @@ import type { Instant } from '../env.ts'
 import { bytesEqual } from '../wire/bytes.ts'
 import { armLifetime } from './ageing.ts'
 import type { LocalAuth, PeerConfig, RemoteAuth } from './api.ts'
-import { changeTrust, limitTrust } from './auth-lifetime.ts'
+import { changeTrust, outdate } from './auth-lifetime.ts'
 import { connect } from './calls.ts'
 import * as commands from './commands.ts'
-import { OUTDATED_LIFE_MS } from './constants.ts'
 import type { Core } from './core.ts'
 import { failures } from './describe.ts'
 import { childrenOf, makeFurtherPairs } from './exchanges/children.ts'
@@ -78,10 +77,12 @@ export function followConfig(core: Core, sa: IkeSa, next: PeerConfig, now: Insta
   sa.state = { ...sa.state, peer: next }
   if (next.livenessMs !== peer.livenessMs) core.timers.set(sa.id, 'liveness', now + next.livenessMs)
   if (next.rekeyMs !== peer.rekeyMs) sa.lifetime = renewedLifetime(next.rekeyMs, since, now, core.env.rng)
-  if (next.reauthMs !== peer.reauthMs) changeTrust(sa, next, since, now, core.env.rng)
+  if (next.reauthMs !== peer.reauthMs) changeTrust(sa, next, now, core.env.rng)
   const isProven = sameProof(peer, next)
-  if (!isProven) limitTrust(sa, now, OUTDATED_LIFE_MS)
-  if ((!isProven || isElsewhere) && isCalled(next)) {
+  if (!isProven) outdate(sa, now)
+  // Who was called and does not want the connection leaves it to the peer, which is told of the limit.
+  const isOurs = sa.authenticatedAs === 'initiator' || core.isWanted(next)
+  if ((!isProven || isElsewhere) && isOurs && isCalled(next)) {
     // Both: what the peer tells of its patience does not put it off.
     sa.ownReauthAt = now
     sa.reauthenticateAt = now

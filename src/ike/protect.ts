@@ -74,7 +74,7 @@ export class Protection {
   sealWithin(header: IkeHeader, payloads: readonly Payload[], maxOctets: number): readonly Uint8Array[] {
     const chain = encodePayloadChain(payloads)
     const { firstPayload, bytes } = chain
-    if (bytes.length <= this.#room(maxOctets - GENERIC_HEADER_LENGTH)) return [this.#sealWhole(header, chain)]
+    if (bytes.length <= this.contentRoom(maxOctets)) return [this.#sealWhole(header, chain)]
     const pieces = cut(bytes, this.#room(maxOctets - GENERIC_HEADER_LENGTH - FRAGMENT_FIELDS_LENGTH))
     return pieces.map((piece, i) =>
       this.#sealBody(header, piece, (bodyLength) => ({
@@ -84,6 +84,11 @@ export class Protection {
         bodyLength,
       })),
     )
+  }
+
+  /** @param maxOctets of a message in one piece. @returns octets of payloads that it has room for */
+  contentRoom(maxOctets: number): number {
+    return this.#room(maxOctets - GENERIC_HEADER_LENGTH)
   }
 
   /** @returns octets of payloads that `octets` hold beside the IKE header, IV, padding, Pad Length and ICV */

@@ -78,7 +78,11 @@ export class Roaming {
   otherPaths(sa: IkeSa): readonly Path[] {
     const { mobility, path } = sa
     if (mobility === undefined) return []
-    if (!mobility.isMover) return mobility.espPath === undefined ? [] : [mobility.espPath]
+    if (!mobility.isMover) {
+      // Where ESP goes, or else where the peer's last request came from: a NAT may have given it another mapping.
+      const other = sa.espPath ?? sa.replyPath
+      return samePath(other, path) ? [] : [other]
+    }
     const paths = this.remotesOf(sa).flatMap((remote) => {
       const own = this.#host.announced.filter((address) => familyOf(address) === remote.family)
       // Without a word from the kernel it chooses itself; that is the path in use where the address is.

@@ -4,6 +4,9 @@ import { MIN_CHILD_SPI } from '../wire/esp.ts'
 import type { IkeEvent } from './api.ts'
 import type { IkeSa } from './ike-sa.ts'
 
+/** Nobody guesses one SPI out of so many. */
+const LEAST_SPI_LIMIT = 2n ** 48n
+
 export class SaTable {
   readonly #rng: Rng
   readonly #byId = new Map<number, IkeSa>()
@@ -29,10 +32,13 @@ export class SaTable {
     return this.#nextChildId++
   }
 
-  /** @returns an unpredictable SPI of 8 octets that no live SA has */
-  newIkeSpi(): bigint {
+  /**
+   * @param below the SPI is lower than this one, unless that leaves too few to choose from
+   * @returns an unpredictable SPI of 8 octets that no live SA has
+   */
+  newIkeSpi(below = 0n): bigint {
     return this.#draw(
-      (octets) => octets,
+      (octets) => (below < LEAST_SPI_LIMIT ? octets : octets % below),
       (spi) => spi !== 0n && !this.#byLocalSpi.has(spi),
     )
   }

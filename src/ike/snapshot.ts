@@ -23,6 +23,7 @@ export function snapshotOf(sa: IkeSa, remotes: readonly SocketAddress[]): IkeSaS
     ppk: sa.ppk,
     behindNat: sa.nat,
     mobike: sa.mobility !== undefined,
+    pathMtu: sa.pathMtu?.search.mtu,
     remotes,
     establishedAt: state.name === 'established' ? state.since : undefined,
     children:

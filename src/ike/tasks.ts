@@ -23,6 +23,8 @@ export type TaskGoal =
   | { readonly kind: 'announce-addresses' }
   /** A packet on the SA of this SPI lay outside of its selectors; `packet` is its beginning. */
   | { readonly kind: 'invalid-selectors'; readonly inboundSpi: number; readonly packet: Uint8Array }
+  /** Find out what the path carries. */
+  | { readonly kind: 'probe-path' }
 
 export interface Task {
   readonly goal: TaskGoal

@@ -25,6 +25,7 @@ export const TIMER_MEANING: Readonly<Record<TimerName, string>> = {
   task: 'something is to be asked of the peer: rekey, delete, create',
   lifetime: 'an SA may have reached its soft or hard limit (RFC 7296 §2.8)',
   linger: 'a replaced Child SA stops receiving',
+  pathMtu: 'what was learnt of the path may no longer hold: try a larger size (RFC 8201 §4, RFC 8899 §5)',
   followUp: 'an additional key exchange of the peer is awaited no longer (RFC 9370 §2.2.4)',
 }
 

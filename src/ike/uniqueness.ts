@@ -8,6 +8,7 @@ import type { SocketAddress } from '../sa/child-sa.ts'
 import type { Failure, PeerConfig } from './api.ts'
 import type { Core } from './core.ts'
 import { failures, formatSocket } from './describe.ts'
+import { passWishes } from './exchanges/bequest.ts'
 import type { IkeSa } from './ike-sa.ts'
 import { probe, probeSparingly } from './liveness.ts'
 
@@ -22,8 +23,10 @@ export function initialContact(core: Core, sa: IkeSa, peer: PeerConfig, others: 
     const isStale = ['established', 'closing', 'auth-computing'].includes(other.state.name)
     if (!isStale) continue
     // The same machine: nobody else sends from this socket, so what was there before is forgotten there.
-    if (sameSocket(other.path.remote, sa.path.remote)) core.close(other, failures.replaced(peer), now)
-    else probe(core, other, now)
+    if (sameSocket(other.path.remote, sa.path.remote)) {
+      passWishes(core, other, sa, now)
+      core.close(other, failures.replaced(peer), now)
+    } else probe(core, other, now)
   }
 }
 

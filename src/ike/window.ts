@@ -25,6 +25,7 @@ export type RequestPurpose =
   | 'check-path'
   | 'follow-up'
   | 'invalid-selectors'
+  | 'probe-path'
 
 /** A request or response that may have to go again. */
 export interface SentMessage {
@@ -41,8 +42,19 @@ export interface SentMessage {
   isUrgent?: boolean
 }
 
+/** A request that asks whether the path carries packets of its size. */
+export interface Probe {
+  /** Octets of the IP packet. */
+  readonly size: number
+  /** How it went out last: at full size, in small fragments, or without its padding. */
+  form: 'whole' | 'pieces' | 'empty'
+  /** Each form is sealed once: what is sent again is the same octets (V2-004). */
+  readonly sealed: Partial<Record<Probe['form'], readonly Uint8Array[]>>
+}
+
 export interface OutstandingRequest extends SentMessage {
   readonly purpose: RequestPurpose
+  readonly probe?: Probe
   /** Other paths on which it was tried (MOBIKE). */
   spread?: readonly Path[]
 }

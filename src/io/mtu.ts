@@ -1,6 +1,6 @@
 /**
  * Inner MTU from the path: how large an inner packet may be so that its ESP-in-UDP datagram fits. Knows no ESP: what the
- * cipher adds comes in as numbers. Path MTU discovery while running is not done here.
+ * cipher adds comes in as numbers. This is the device's MTU, an upper bound; each peer's path has its own (ike/path-mtu.ts).
  */
 import { batchWord, ipQueryAsync } from './iproute.ts'
 import { familyOf } from './prefix.ts'
@@ -24,7 +24,7 @@ export const LEAST_MTU = { 4: 576, 6: 1280 } as const
 /** Assumed when the path is unknown: Ethernet. */
 export const DEFAULT_PATH_MTU = 1500
 /** Jumbo frames; beyond that (loopback) nothing is gained, since the device hands over 64 KiB at once anyway. */
-const LARGEST_PATH_MTU = 9000
+export const LARGEST_PATH_MTU = 9000
 
 /** @returns octets; 1438 for IPv4 over 1500 with AES-GCM (IV 8, ICV 16, alignment 4) */
 export function innerMtu(pathMtu: number, outerFamily: 4 | 6, esp: EspOverhead): number {
@@ -64,7 +64,9 @@ function parseRoute(
   const device = route?.dev
   if (route === undefined || typeof device !== 'string') return undefined
   const metrics: unknown = Array.isArray(route.metrics) ? route.metrics[0] : undefined
-  const learnt = typeof metrics === 'object' && metrics !== null && 'mtu' in metrics ? Number(metrics.mtu) : Number.NaN
-  const mtu = Number.isInteger(learnt) && learnt > 0 ? learnt : (mtuOf.get(device) ?? DEFAULT_PATH_MTU)
+  const told = typeof metrics === 'object' && metrics !== null && 'mtu' in metrics ? Number(metrics.mtu) : Number.NaN
+  // What the kernel has learnt from ICMP goes away again; the device's MTU stays.
+  const isSet = Number.isInteger(told) && told > 0 && route?.expires === undefined
+  const mtu = isSet ? told : (mtuOf.get(device) ?? DEFAULT_PATH_MTU)
   return { mtu, device, source: typeof route.prefsrc === 'string' ? route.prefsrc : '' }
 }

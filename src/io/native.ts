@@ -107,6 +107,27 @@ export interface NativeOutboundSa extends NativeSaKeys {
   readonly hideEcn?: boolean
   /** Shorter inner packets are filled up with TFC padding to so many octets, at most to `setInnerMtu`; absent or 0: none. */
   readonly tfc?: number
+  /** Where the DF bit of the outer IPv4 header comes from (RFC 4301 §8.1); absent: `copy`. */
+  readonly df?: OuterDf
+  /** TCP connections that begin through the tunnel get segments that fit. Absent: no. */
+  readonly clampMss?: boolean
+  /** SPI of the SA in the other direction: silence there raises `path-doubt`, and its SYNs are clamped, too. */
+  readonly inboundSpi?: number
+}
+
+export type OuterDf = 'copy' | 'set' | 'clear'
+
+/** What a router says of a packet of ours. Unprotected: anybody can forge it. */
+export interface TooBigReport {
+  /** Of the ESP header that it quotes. */
+  readonly spi: number
+  readonly sequence: number
+  /** Octets that the next hop takes. */
+  readonly mtu: number
+  /** Octets of our packet. */
+  readonly packetLength: number
+  /** Where it was going. */
+  readonly remoteAddress: string
 }
 
 /** One line of the SPD. Later calls with the same `id` replace it in one step (make before break). */
@@ -153,6 +174,10 @@ export type ShardEvent =
   | { readonly type: 'selector-mismatch'; readonly spi: number; readonly packet: Uint8Array }
   /** An outbound SA nears its sequence or AEAD limit. */
   | { readonly type: 'soft-limit'; readonly handle: number }
+  /** Large packets leave on this outbound SA and nothing comes back on its other direction; or a minute has passed. */
+  | { readonly type: 'path-doubt'; readonly handle: number }
+  /** A packet with DF to this address was larger than our own device takes. */
+  | { readonly type: 'size-refused'; readonly address: string }
   /** The shard's TUN or UDP descriptor failed for good (device removed). */
   | { readonly type: 'failed'; readonly what: 'tun' | 'udp'; readonly code: string }
 
@@ -169,8 +194,11 @@ export interface NativeShard {
 }
 
 export interface NativeIkeSocket {
-  /** @returns 0 or an errno name such as 'ENETUNREACH'; `localAddress` '' lets the kernel choose the source */
-  send(data: Uint8Array, localAddress: string, remoteAddress: string, remotePort: number): string | 0
+  /**
+   * @param whole in one piece, which nobody on the way may fragment, or not at all (EMSGSIZE)
+   * @returns 0 or an errno name such as 'ENETUNREACH'; `localAddress` '' lets the kernel choose the source
+   */
+  send(data: Uint8Array, localAddress: string, remoteAddress: string, remotePort: number, whole?: boolean): string | 0
   /**
    * While there is a secret, IKE_SA_INIT requests without a COOKIE are answered with one by the addon, and never called for.
    * @param secret of CookieJar (ike/cookie.ts), 32 octets; null ends it
@@ -211,6 +239,8 @@ export interface NativeAddon extends NativePrimitives {
     onDatagram: (data: Uint8Array, localAddress: string, remoteAddress: string, remotePort: number) => void,
   ): NativeIkeSocket
   shard(options: ShardOptions): NativeShard
+  /** Reports about our ESP packets of that outer family, at most 500 a second. Without CAP_NET_RAW: EPERM. */
+  icmpSocket(family: 4 | 6, onReport: (report: TooBigReport) => void): { close(): void }
 
   /** The SA database is process-wide: these may be called from any thread and take effect before they return. */
   addInbound(sa: NativeInboundSa): void
@@ -222,6 +252,11 @@ export interface NativeAddon extends NativePrimitives {
   setOutboundPath(handle: number, path: NativePath): void
   /** MTU of the TUN device, octets: no TFC padding makes a packet larger. */
   setInnerMtu(mtu: number): void
+  /**
+   * What the path of an outbound SA carries: inner packets that need more are cut, or dropped and their source is told.
+   * @param mtu octets of the outer IP packet, at least 576
+   */
+  setPathMtu(handle: number, mtu: number): void
   inboundCounters(spi: number): SaCounters | undefined
   outboundCounters(handle: number): SaCounters | undefined
   /** Process-wide drops in the order of `dropReasons`. */

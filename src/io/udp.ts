@@ -156,6 +156,7 @@ export class UdpSockets {
   }
 
   /**
+   * @param whole in one piece, or not at all (NativeIkeSocket.send)
    * @param localAddress '' or the wildcard lets the kernel choose
    * @returns 0 or an errno name; 'EAFNOSUPPORT' when there is no socket of that family and port
    */
@@ -166,10 +167,11 @@ export class UdpSockets {
     localPort: number,
     remoteAddress: string,
     remotePort: number,
+    whole = false,
   ): string | 0 {
     const socket = this.#sockets.get(`${family} ${localPort}`)
     if (socket === undefined) return 'EAFNOSUPPORT'
-    return socket.send(data, ANY_ADDRESSES.includes(localAddress) ? '' : localAddress, remoteAddress, remotePort)
+    return socket.send(data, ANY_ADDRESSES.includes(localAddress) ? '' : localAddress, remoteAddress, remotePort, whole)
   }
 
   /** A flood: first messages get their cookie before they reach JavaScript. @param secret null when it is over */

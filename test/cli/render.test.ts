@@ -185,6 +185,7 @@ describe('status', () => {
             ppk: 'office-2026',
             behindNat: { local: true, remote: false },
             mobike: true,
+            pathMtu: 1500,
             ageMs: 61_000,
           },
         ],
@@ -242,7 +243,7 @@ describe('status', () => {
 
 branch: up, at branch.example.com (203.0.113.7)
   IKE SA     aes256gcm16-prfsha384-ecp384, 1 min old, we called, 0123456789abcdef_i fedcba9876543210_r
-  path       192.0.2.1:4500 ↔ 203.0.113.7:4500, we are behind NAT, MOBIKE on
+  path       192.0.2.1:4500 ↔ 203.0.113.7:4500, path MTU 1500, we are behind NAT, MOBIKE on
   PPK        office-2026 (RFC 8784)
   identities office ↔ branch
   tunnel     lan up: 10.1.0.0/16 ↔ 10.2.0.0/16

@@ -97,7 +97,7 @@ describe('a right file', () => {
       uniqueness: 'replace',
     })
     const [tunnel] = peer?.tunnels ?? []
-    expect(tunnel).toMatchObject({ name: 'lan', start: 'up', replayWindow: 4096 })
+    expect(tunnel).toMatchObject({ name: 'lan', start: 'up', replayWindow: 4096, df: 'copy', clampMss: true })
     expect(tunnel?.remoteSelectors.map(formatSelector)).toEqual(['10.2.0.0/16'])
   })
 
@@ -150,7 +150,7 @@ peers:
       lan:
         remote: ["10.2.0.0/16[tcp/443]", "fd01::/64"]
         start: wait
-        esp: { proposals: [aes256gcm16-ecp384, aes256-sha512], replayWindow: 64, rekey: 30m, rekeyBytes: 1000000000, rekeyPackets: 1000000, dscp: 46, ecn: compatibility, tfc: mtu }
+        esp: { proposals: [aes256gcm16-ecp384, aes256-sha512], replayWindow: 64, df: set, clampMss: false, rekey: 30m, rekeyBytes: 1000000000, rekeyPackets: 1000000, dscp: 46, ecn: compatibility, tfc: mtu }
 `,
       { env: { BRANCH_PSK: '0x00112233445566778899aabbccddeeff' } },
     )
@@ -187,7 +187,7 @@ peers:
     expect(tunnel?.localSelectors.map(formatSelector)).toEqual(['10.1.0.1', 'fd00::1'])
     expect(tunnel?.remoteSelectors.map(formatSelector)).toEqual(['10.2.0.0/16[tcp/443]', 'fd01::/64'])
     expect(tunnel?.espProposals.map((p) => formatSuite(p.transforms))).toEqual(['aes256gcm16-ecp384', 'aes256-sha512'])
-    expect(tunnel).toMatchObject({ start: 'wait', replayWindow: 64 })
+    expect(tunnel).toMatchObject({ start: 'wait', replayWindow: 64, df: 'set', clampMss: false })
     expect(tunnel?.wrapping).toEqual({ dscp: 46, ecn: 'compatibility', tfc: 'mtu' })
     expect(tunnel?.rekey).toEqual({ ms: 1_800_000, bytes: 1_000_000_000, packets: 1_000_000 })
   })

@@ -48,6 +48,9 @@ class FakeAddon {
   setOutboundPath(handle: number): void {
     this.log.push(`move ${handle}`)
   }
+  setPathMtu(handle: number, mtu: number): void {
+    this.log.push(`mtu ${handle} ${mtu}`)
+  }
   inboundCounters(spi: number): SaCounters | undefined {
     return this.inbound.has(spi) ? { packets: 1n, bytes: 100n, lastMs: spi, sequence: 1n } : undefined
   }
@@ -245,6 +248,21 @@ describe('a tunnel in several Child SAs', () => {
     expect(addon.policies.get(1)?.outbound).toBe(7)
     datapath.use(8)
     expect(addon.policies.get(1)?.outbound).toBe(8)
+  })
+
+  test('one that only receives carries nothing, neither what is its own nor what another covers, too', () => {
+    const addon = new FakeAddon()
+    const datapath = new Datapath(addon, [{ peer: 'office', tunnel: 'lan', local, remote }])
+    const partly = nets('10.2.0.0/25', '10.9.0.0/24')
+    datapath.install(child(7, { localSelectors: local, remoteSelectors: partly }))
+    datapath.install(child(8, { localSelectors: local, remoteSelectors: remote }))
+    const carriers = () => [...addon.policies.values()].map(({ outbound }) => outbound).sort()
+    expect(carriers()).toEqual([7, 8])
+    datapath.mute(7)
+    expect(carriers()).toEqual([8])
+    expect([addon.inbound.has(1007), datapath.remove(8)?.isDown]).toEqual([true, false])
+    expect(carriers()).toEqual([null])
+    expect(datapath.remove(7)?.isDown).toBe(true)
   })
 
   test('clear leaves nothing', () => {

@@ -37,6 +37,7 @@ class Script implements IkeEndpointApi {
     return false
   }
   handleSoftLimit(): void {}
+  handlePathNews(): void {}
   updatePeers(): void {}
   terminate(): void {}
   shutdown(): void {}

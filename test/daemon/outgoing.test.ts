@@ -19,6 +19,17 @@ function sockets(code: string, fallback: string | 0 = 0) {
   return { send, sources }
 }
 
+test('a probe of the path goes in one piece, whichever source it takes', () => {
+  const pieces: unknown[] = []
+  const send = (...[, , source, , , , whole]: Parameters<Parameters<typeof sendFromSomewhere>[0]['send']>) => {
+    pieces.push(whole)
+    return source === '' ? 0 : 'EADDRNOTAVAIL'
+  }
+  expect(sendFromSomewhere({ send }, { ...datagram('192.0.2.1'), isWhole: true })).toBe(0)
+  expect(sendFromSomewhere({ send }, datagram(''))).toBe(0)
+  expect(pieces).toEqual([true, true, undefined])
+})
+
 describe('the source address of an IKE message', () => {
   test.each(['EADDRNOTAVAIL', 'ENETUNREACH', 'EINVAL'])('%s: the kernel chooses another, once', (code) => {
     const fake = sockets(code)

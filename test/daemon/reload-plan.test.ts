@@ -90,6 +90,7 @@ const ROWS: readonly (readonly [key: string, from: string, to: string, line: str
   ['peer.id', AFTER_ID, 'id: hq', `~ peer office: id office → hq ${BESIDE}`],
   ['peer.local', AFTER_ID, `${AFTER_ID}\n    local: { id: branch }`, `~ peer office: local.id here → branch ${BESIDE}`],
   ['peer.splitTunnels', AFTER_ID, `${AFTER_ID}\n    splitTunnels: true`, 'splitTunnels false → true (with the next'],
+  ['peer.pathMtu', AFTER_ID, `${AFTER_ID}\n    pathMtu: probe`, `~ peer office: pathMtu discover → probe ${AT_ONCE}`],
   [
     'peer.uniqueness',
     AFTER_ID,
@@ -173,6 +174,18 @@ const ROWS: readonly (readonly [key: string, from: string, to: string, line: str
     '~ peer office, tunnel lan: esp.ecn normal → compatibility (new keys, no packet lost)',
   ],
   ['esp.tfc', LAN, esp('tfc: mtu'), '~ peer office, tunnel lan: esp.tfc none → mtu (new keys, no packet lost)'],
+  [
+    'esp.df',
+    LAN,
+    esp('df: clear'),
+    '~ peer office, tunnel lan: esp.df copy → clear (when the Child SA gets its next keys, no interruption)',
+  ],
+  [
+    'esp.clampMss',
+    LAN,
+    esp('clampMss: false'),
+    '~ peer office, tunnel lan: esp.clampMss true → false (when the Child SA gets its next keys, no interruption)',
+  ],
   ['esp.rekey', LAN, esp('rekey: 2h'), `~ peer office, tunnel lan: esp.rekey 1h → 2h ${AT_ONCE}`],
   [
     'esp.rekeyBytes',

@@ -335,6 +335,31 @@ describe('make before break', () => {
     expect(received(right, send(left, there))).toEqual(there)
   })
 
+  test('one that only receives sends nothing, though its selectors are narrower than those of the other', () => {
+    const { left, right } = twinPair({ right: selectors('10.2.0.0/24') })
+    const late = send(right, ipv4('10.2.0.1', '10.1.0.1'))
+    const wider = childSas({ id: 2, seed: 22 })
+    left.installChildSa(wider.left)
+    expect(send(left, there).data[3]).toBe(1)
+    left.muteChildSa(1)
+    expect(send(left, there).data[3]).toBe(2)
+    left.useChildSa(1)
+    expect(send(left, there).data[3]).toBe(2)
+    expect(received(left, late)).toEqual(ipv4('10.2.0.1', '10.1.0.1'))
+    left.removeChildSa(2)
+    expect(dropped(left, there)).toBe('noPolicy')
+  })
+
+  test('after one that only receives, the next of the same selectors carries at once', () => {
+    const { left } = twinPair()
+    left.muteChildSa(1)
+    expect(dropped(left, there)).toBe('noPolicy')
+    left.installChildSa(childSas({ id: 2, seed: 22 }).left, 'later')
+    expect(send(left, there).data[3]).toBe(2)
+    left.removeChildSa(1)
+    expect(send(left, there).data[3]).toBe(2)
+  })
+
   test('the last one gone, nothing leaves', () => {
     const { left } = twinPair()
     left.removeChildSa(1)

@@ -143,6 +143,31 @@ describe('settings that matter later', () => {
     expect(pair.left.eventsOf('ike-sa-rekeyed')).toHaveLength(1)
   })
 
+  const MINUTE = 60_000
+  const begun = (host: SimHost) => host.eventsOf('ike-sa-established').length
+  /** Only left calls. @param changed side and limit after `at` minutes */
+  function reauthenticating(own: number, told: number, at: number, [side, reauth]: readonly [Side, number]): Case {
+    const pair = connected({ left: { reauthMs: own * MINUTE }, right: { reauthMs: told * MINUTE, remote: undefined } })
+    pair.world.run(at * MINUTE)
+    pair.change(side, { reauthMs: reauth * MINUTE })
+    return pair
+  }
+
+  it.each([
+    ['a longer limit of the peer counts from IKE_AUTH on', 0, 10, 2, ['right', 60] as const, 45, 65],
+    ['a shorter one from now on', 0, 60, 30, ['right', 10] as const, 31, 41],
+    ['what the peer has said counts on when our own limit goes', 5, 20, 1, ['left', 0] as const, 10, 19.9],
+    ['our own limit counts beside it', 0, 60, 1, ['left', 20] as const, 15, 20],
+  ] as const)('ike.reauth: %s', (_, own, told, at, changed, notBy, by) => {
+    const pair = reauthenticating(own, told, at, changed)
+    pair.world.run((notBy - at) * MINUTE)
+    expect(begun(pair.left)).toBe(1)
+    pair.world.run((by - notBy) * MINUTE)
+    expect(begun(pair.left)).toBe(2)
+    expect(pair.left.eventsOf('ike-sa-closed').map(({ failure }) => failure.reason)).toEqual(['replaced'])
+    expectAgreement(pair)
+  })
+
   it('an IKE proposal is used at the next rekeying', () => {
     const pair = connected()
     const suite = parseIkeProposal('aes256gcm16-prfsha384-ecp384')
@@ -187,6 +212,27 @@ describe('tunnels', () => {
     expectAgreement(pair)
     expect(pair.left.installed.size).toBe(1)
     expect(pair.right.installed.size).toBe(1)
+  })
+
+  it.each(
+    SIDES,
+  )('a wider network, changed on %s last: nothing goes out on the narrower Child SA after its Delete', (last) => {
+    const change = (text: string) => (side: Side) =>
+      withLan(side === 'left' ? { remoteSelectors: [selector(text)] } : { localSelectors: [selector(text)] })
+    const [narrow, wide] = [change('10.2.0.0/18'), change('10.2.0.0/16')]
+    const pair = connected()
+    for (const side of SIDES) pair.change(side, narrow(side))
+    pair.world.run(10_000)
+    for (const side of [other(last), last]) pair.change(side, wide(side))
+    pair.world.run(1_000)
+    for (const side of SIDES) {
+      const host = pair[side]
+      expect(host.installed.size).toBeGreaterThan(1)
+      const at = side === 'left' ? ['10.1.0.1', '10.2.0.1'] : ['10.2.0.1', '10.1.0.1']
+      const sent = host.sendInner(innerPacket(at[0] ?? '', at[1] ?? ''), pair.world.now)
+      const spi = typeof sent === 'string' ? sent : Buffer.from(sent.data).readUInt32BE(0)
+      expect([spi]).toEqual(childrenOf(host).map(({ outboundSpi }) => outboundSpi))
+    }
   })
 
   it.each(SIDES)('a narrower network on %s leaves nothing of the wider one', (side) => {
@@ -381,6 +427,21 @@ describe('another identity, key or address', () => {
     expect(told).toEqual([OUTDATED_LIFE_MS / 1_000 - 1])
   })
 
+  it('who was called, and was not told to be up, does not call for it', () => {
+    const pair = connected()
+    for (const side of ['right', 'left'] as const) {
+      pair.change(side, KEY)
+      pair.world.run(15_000)
+    }
+    expect(pair.left.eventsOf('ike-sa-established')).toHaveLength(2)
+    const calls = pair.world.sent.flatMap(({ from, datagram }) => {
+      const header = ikeIn(datagram)?.header
+      return header?.exchangeType === EXCHANGE_TYPE.IKE_SA_INIT && !header.isResponse ? [from] : []
+    })
+    expect(calls).toEqual(['left', 'left'])
+    expect(ikeSpis(pair.right)).toHaveLength(1)
+  })
+
   it('here long before there: the old connection carries on, then the new one', () => {
     const pair = connected({ right: gateway(answers.right) })
     const before = ikeSpis(pair.left)
@@ -402,6 +463,20 @@ describe('another identity, key or address', () => {
     expect(childrenOf(pair.left)).toEqual([])
     expect(pair.left.installed.size).toBe(0)
     expect(pair.right.installed.size).toBe(0)
+  })
+
+  it('nor does another ike.reauth prolong it', () => {
+    const pair = connected({ right: gateway(answers.right), left: { reauthMs: 24 * 3_600_000 } })
+    pair.change('right', KEY)
+    pair.world.run(60_000)
+    for (const reauthMs of [3_600_000, 7_200_000, 0]) {
+      pair.change('right', { reauthMs })
+      pair.world.run(1_000)
+    }
+    pair.world.run(OUTDATED_LIFE_MS - 70_000)
+    expect(childrenOf(pair.left)).toHaveLength(1)
+    pair.world.run(60_000)
+    expect(childrenOf(pair.right)).toEqual([])
   })
 
   it('both call, both change at once: one connection is left', () => {

@@ -11,11 +11,19 @@ import { runSeed } from '../sim/seeds.ts'
 const SEEDS = 2_000
 const PER_TEST = 250
 /**
- * Beyond those: an IKE rekeying whose answer is lost and whose old IKE SA dies, or is deleted, meanwhile; a Child SA rekeying
- * whose answer comes when the winner of the collision has been replaced in turn; one whose answer is lost for half a minute; two
- * IKE SAs with two addresses of one peer.
+ * Beyond those, and each for one cause: an IKE rekeying whose answer is lost and whose old IKE SA dies, or is deleted,
+ * meanwhile; a Child SA rekeying whose answer comes when the winner of the collision has been replaced in turn; one whose
+ * answer is lost for half a minute; two IKE SAs with two addresses of one peer. Two IKE SAs at once, of which the superfluous
+ * one is rekeyed before its Delete, by either side; whose Delete is lost while the other one is rekeyed; a rekeyed IKE SA
+ * without Child SAs that was taken for one that is content without; a Child SA that went on sending after its Delete, its
+ * selectors being narrower; addresses that changed while the IKE SA was rekeyed; an answer on another path than the one that
+ * it was to prove; the second address of a peer; a request about a Child SA that the peer had not yet heard of, from behind a
+ * NAT with another mapping. In one, somebody authenticated anew when it was looked at.
  */
-const BROKE_ONCE = [4_939, 5_561, 6_142, 7_769, 31_122, 38_558, 45_131]
+const BROKE_ONCE = [
+  4_939, 5_561, 6_142, 7_769, 31_122, 38_558, 45_131, 5_527, 9_247, 14_373, 16_061, 22_280, 28_467, 38_459, 42_919,
+  110_481, 300_457, 22_997,
+]
 /** By users, by crashes, by silence, and by an octet that changed in a first message. */
 const ENDS = ['local-delete', 'peer-deleted', 'replaced', 'peer-dead', 'no-response', 'authentication-failed'] as const
 

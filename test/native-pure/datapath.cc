@@ -516,6 +516,68 @@ void waits(Random& random) {
   CHECK(tsvpn::sadb().removePolicy(kPolicy) && drops(Drop::noSa) - noSa == 19);
 }
 
+/**
+ * ARC-13: above the path's room a packet with DF, or of IPv6, comes back as an ICMP error and goes no further; one without DF
+ * arrives in fragments; what IP guarantees to carry arrives in any case (ARC-15).
+ */
+void narrow(Random& random) {
+  Lab lab(random, random.oneIn(2), 0);
+  tsvpn::SaOutbound& sa = *tsvpn::sadb().outbound(kHandle);
+  sa.clampsMss = true;
+  sa.inboundSpi = kSpi;
+  const uint32_t mtu = random.between(576, 1500);
+  CHECK(tsvpn::sadb().setPathMtu(kHandle, mtu) && !tsvpn::sadb().setPathMtu(kHandle + 1, mtu));
+  const uint32_t room = sa.limit.room;
+  CHECK(tsvpn::sadb().inbound(kSpi)->mssMtu == room);
+  for (int i = 0; i < 20; ++i) {
+    PacketShape shape;
+    shape.v6 = random.oneIn(2);
+    shape.tcp = random.oneIn(2);
+    shape.payload = random.between(0, 2000);
+    Bytes p = makePacket(shape, random);
+    const bool mayFragment = !shape.v6 && random.oneIn(2);
+    if (mayFragment) p[6] = 0;
+    if (!shape.v6) finishPacket(p, 20, shape.tcp ? 6 : 17);
+    const uint64_t before = drops(Drop::tooBig), all = allDrops();
+    lab.near.give({}, p);
+    lab.run();
+    std::vector<Bytes> arrived;
+    VnetHeader header;
+    for (Bytes packet; lab.far.take(&header, &packet);) arrived.push_back(packet);
+    Bytes answer;
+    const bool isTooBig = p.size() > room && !mayFragment && p.size() > (shape.v6 ? 1280u : 576u);
+    CHECK(lab.near.take(&header, &answer) == isTooBig);
+    CHECK(drops(Drop::tooBig) - before == (isTooBig ? 1 : 0) && allDrops() - all == (isTooBig ? 1 : 0));
+    CHECK(arrived.empty() == isTooBig);
+    if (isTooBig) {
+      tsvpn::InnerPacket error;
+      CHECK(tsvpn::parseInner(answer.data(), answer.size(), &error) && header.gsoType == 0);
+      const uint32_t told = shape.v6 ? get32(answer.data() + 44) : get16(answer.data() + 26);
+      CHECK(told == (room < (shape.v6 ? 1280u : 576u) ? (shape.v6 ? 1280u : 576u) : room));
+    }
+    const bool isWhole = shape.v6 || !mayFragment;
+    for (const Bytes& one : arrived) CHECK(one.size() <= room || isWhole);
+    CHECK(p.size() > room || (arrived.size() == 1 && arrived[0] == p));
+  }
+  // A connection begins with segments that fit, in both directions.
+  PacketShape syn;
+  syn.options = 4;
+  syn.payload = 0;
+  syn.flags = 0x02;
+  Bytes p = makePacket(syn, random);
+  p[40] = 2;
+  p[41] = 4;
+  put16(p, 42, 9000);
+  finishPacket(p, 20, 6);
+  sa.clampsMss = random.oneIn(2);
+  lab.near.give({}, p);
+  lab.run();
+  VnetHeader header;
+  Bytes arrived;
+  CHECK(lab.far.take(&header, &arrived) && get16(arrived.data() + 42) == room - 40);
+  CHECK(transportSum(arrived.data(), 20, arrived.size(), 6) == 0xffff);
+}
+
 /** A read that is refused for ever (an epoll descriptor has none) ends as a failure, not as a loop. */
 void refusedRead() {
   const int fd = epoll_create1(0);
@@ -542,6 +604,7 @@ void runDatapath(Random random, double seconds) {
     mismatch(random);
     strays(random);
     waits(random);
+    narrow(random);
   }
 }
 

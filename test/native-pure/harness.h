@@ -117,6 +117,7 @@ void runSegment(Random random, double seconds);
 void runCoalesce(Random random, double seconds);
 void runPolicy(Random random, double seconds);
 void runSadb(Random random, double seconds);
+void runPath(Random random, double seconds);
 void runSend(Random random, double seconds);
 void runEsp(Random random, double seconds);
 void runBackends(Random random, double seconds);

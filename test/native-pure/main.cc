@@ -86,8 +86,8 @@ int main(int argc, char** argv) {
   };
   const Part parts[] = {
       {"replay", pure::runReplay}, {"ip", pure::runIp},     {"segment", pure::runSegment}, {"coalesce", pure::runCoalesce},
-      {"policy", pure::runPolicy}, {"sadb", pure::runSadb}, {"send", pure::runSend}, {"esp", pure::runEsp, true},
-      {"backends", pure::runBackends, true}, {"datapath", pure::runDatapath, true},
+      {"policy", pure::runPolicy}, {"sadb", pure::runSadb}, {"path", pure::runPath}, {"send", pure::runSend},
+      {"esp", pure::runEsp, true}, {"backends", pure::runBackends, true}, {"datapath", pure::runDatapath, true},
       {"traffic_class", pure::runTrafficClass, true}, {"parallel", pure::runParallel, true},
   };
   pure::g_seed = std::strtoull(argv[1], nullptr, 10);

@@ -12,6 +12,7 @@ const PARTS = [
   ['coalesce', ''],
   ['policy', ''],
   ['sadb', ''],
+  ['path', ''],
   ['send', ''],
   ['esp', ''],
   ['backends', ''],

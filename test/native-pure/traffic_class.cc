@@ -184,6 +184,8 @@ void outbound(Random& random, uint8_t family, bool alone) {
   const bool hide = random.oneIn(3), fix = random.oneIn(3);
   if (hide) sa->outerClass.hideEcn();
   if (fix) sa->outerClass.fixDscp(10);
+  // A path that is known: datagrams go with DF and in one piece.
+  sa->limit.room = 60000;
   sa->tfc = random.oneIn(2) ? random.between(64, 1600) : 0;
   const uint32_t mtu = 1438, filled = sa->tfc < mtu ? sa->tfc : mtu;
   tsvpn::sadb().setInnerMtu(mtu);

@@ -147,6 +147,8 @@ describe.skipIf(!built)('addon', () => {
     expect(() => wrong.closeFd?.(1.5)).toThrow(RangeError)
     expect(() => wrong.openUdp?.({ family: 5 })).toThrow(new RangeError('options.family: expected 4 or 6, got 5'))
     expect(() => wrong.addInbound?.()).toThrow(new TypeError('sa: expected an object, got undefined'))
+    expect(() => wrong.icmpSocket?.(5, () => {})).toThrow(new RangeError('family: expected 4 or 6, got 5'))
+    expect(() => wrong.icmpSocket?.(4)).toThrow(new TypeError('onReport: expected a function, got undefined'))
     expect(() => wrong.openTun?.('a-name-that-is-too-long')).toThrow(RangeError)
     expect(() => wrong.replayRun?.(64, false, [1, -1])).toThrow(/wireSequences\[1\]/)
     expect(() => wrong.shard?.({ tunFd: 0, udp: [], onEvent() {} })).toThrow(/options.udp/)
@@ -208,6 +210,17 @@ describe.skipIf(!built)('addon', () => {
     native.setPolicy({ id: 5, local: [ANY], remote: [ANY], outbound: null })
     native.setOutboundPath(77, { ...path, remotePort: 4501 })
     expect(() => native.setOutboundPath(78, path)).toThrow(RangeError)
+    native.setPathMtu(77, 1280)
+    expect(() => native.setPathMtu(78, 1280)).toThrow(RangeError)
+    expect(() => native.setPathMtu(77, 575)).toThrow(RangeError)
+    for (const df of ['copy', 'set', 'clear'] as const) {
+      native.addOutbound({ ...outbound, handle: 79, df, clampMss: true, inboundSpi: 0xabcd0001 })
+      expect(native.removeOutbound(79)).toBe(true)
+    }
+    expect(() => native.addOutbound({ ...outbound, handle: 79, df: 'keep' as 'copy' })).toThrow(
+      new RangeError('sa.df: expected copy, set or clear, got "keep"'),
+    )
+    expect(native.outboundCounters(79)).toBeUndefined()
     expect([native.removePolicy(5), native.removePolicy(5)]).toEqual([true, false])
     expect([native.removeOutbound(77), native.removeOutbound(77)]).toEqual([true, false])
     expect([native.removeInbound(0xabcd0001), native.removeInbound(0xabcd0001)]).toEqual([true, false])

@@ -32,13 +32,15 @@ if (mode === 'echo') {
   const lengthOf = (i) => (i % 50 === 49 ? 1472 + i * 60 : 8 + ((i * 7) % 1450))
   let good = 0
   let bad = 0
+  const missing = new Set(Array.from({ length: amount }, (_, i) => i))
   const finish = () => {
-    console.log(JSON.stringify({ good, bad }))
+    console.log(JSON.stringify({ good, bad, missing: [...missing] }))
     process.exit(0)
   }
   let idle = setTimeout(finish, 3000)
   udp.on('message', (data) => {
     const i = data.readUInt32BE(0)
+    missing.delete(i)
     const expected = contentOf(lengthOf(i), i)
     expected.writeUInt32BE(i, 0)
     if (expected.equals(data)) good++

@@ -204,6 +204,7 @@ export class SimHost {
       this.esp.installChildSa(event.sa, event.carries)
       this.installed.set(event.sa.id, event.sa)
     } else if (event.kind === 'use-child-sa') this.esp.useChildSa(event.id)
+    else if (event.kind === 'mute-child-sa') this.esp.muteChildSa(event.id)
     else if (event.kind === 'remove-child-sa') {
       this.esp.removeChildSa(event.id)
       this.installed.delete(event.id)

@@ -234,6 +234,8 @@ export class Life {
     this.#note('well')
     this.world.run(QUIET_MS)
     invariants.expectThat(this.#isWell(this.now + PROBE_MS), 'well and then not')
+    // Who authenticates anew may have begun just now.
+    this.world.run(PROBE_MS, () => this.#isSettled())
     invariants.expectAgreement(this.pair)
   }
 

@@ -10,7 +10,7 @@ import { narrow } from '../../sa/traffic-selector.ts'
 import { EXCHANGE_TYPE, NOTIFY, PROTOCOL, TRANSFORM_TYPE } from '../../wire/iana.ts'
 import type { Payload, Proposal } from '../../wire/ike-types.ts'
 import type { Failure, PeerConfig, TunnelConfig } from '../api.ts'
-import { INIT_RETRIES, NONCE_LENGTH, REDUNDANT_LIFE_MS, TUNNEL_RETRY_MS } from '../constants.ts'
+import { INIT_RETRIES, NONCE_LENGTH, REDUNDANT_LIFE_MS, REKEY_RETRY_MS, TUNNEL_RETRY_MS } from '../constants.ts'
 import type { Core } from '../core.ts'
 import { type ChildCreation, losesAgainst } from '../creation.ts'
 import { failures } from '../describe.ts'
@@ -316,6 +316,9 @@ function handleRefusal(
       return
     case NOTIFY.CHILD_SA_NOT_FOUND:
       giveUp(core, sa, creation, now)
+      // Our answer that made it is still on its way: the peer goes on asking, for its window is one.
+      if (old !== undefined && sa.unconfirmed === old.sa.id)
+        return schedule(core, sa, goalOf(creation), now, REKEY_RETRY_MS)
       // It is half open: the peer lost it, or its Delete crosses our request (§2.25.1).
       if (old !== undefined && old.phase !== 'replaced') dropChild(core, sa, old, now)
       return

@@ -176,7 +176,6 @@ function answer(
       }
       install(core, sa, draft, all, at)
       sendResponse(core, sa, protection, last, [lastKey], at)
-      // Since the request, another IKE SA with the same peer may have come up.
       core.settled(sa, at)
     }
     response.push(awaitFollowUp(core, sa, { remaining, secrets, complete }, now))
@@ -185,6 +184,8 @@ function answer(
   install(core, sa, draft, secrets, now)
   for (const secret of secrets) secret.fill(0)
   sendResponse(core, sa, protection, request, response, now)
+  // Perhaps its first one: only now it compares with another IKE SA that has come up.
+  core.settled(sa, now)
   armTasks(core, sa, now)
 }
 
@@ -213,6 +214,4 @@ function install(core: Core, sa: IkeSa, draft: Draft, secrets: readonly Uint8Arr
     creation.rival = { childId: child.sa.id, lowestNonce: lowestNonce(nonceI, nonceR) }
   } else if (replaced !== undefined) replace(replaced, child)
   sa.unconfirmed = child.sa.id
-  // Its first Child SA: what IKE_AUTH would have settled.
-  if (sa.beganChildless) core.settled(sa, now)
 }

@@ -16,6 +16,7 @@ import { failures } from '../describe.ts'
 import type { Role } from '../gate.ts'
 import type { IkeSa, LiveChild } from '../ike-sa.ts'
 import { lifetimeFrom } from '../lifetime.ts'
+import { learnPath, watchPath } from '../path-mtu.ts'
 import { espPathOf } from '../paths.ts'
 import { find, notification } from '../payloads.ts'
 import type { Portion } from '../portions.ts'
@@ -157,6 +158,8 @@ export function installChild(
   core.options.keyLog?.esp(child)
   const words = formatSuite(selected.transforms)
   core.emit({ kind: 'install-child-sa', sa: child, carries, suite: words })
+  learnPath(core, sa, [child.id])
+  watchPath(core, sa, now)
   const lifetime = lifetimeFrom(tunnel.rekey?.ms, now, core.env.rng)
   const { id, inboundSpi, outboundSpi, localSelectors, remoteSelectors } = child
   const known = { id, tunnel: tunnel.name, inboundSpi, outboundSpi, localSelectors, remoteSelectors }

@@ -8,7 +8,9 @@ import { inheritTrust } from '../auth-lifetime.ts'
 import { LINGER_MS, RECONNECT_FIRST_MS, SHORT_LIFE_MS, TUNNEL_RETRY_MS } from '../constants.ts'
 import type { Core } from '../core.ts'
 import type { IkeSa, LiveChild, Wish } from '../ike-sa.ts'
+import { inheritPath } from '../paths.ts'
 import { isDivisible, type Portion, portionsNamed, portionsOf } from '../portions.ts'
+import { retire } from '../retire.ts'
 import { schedule } from '../tasks.ts'
 import { isSameWay, removeChild } from './child.ts'
 import { reconcileChild } from './reconcile.ts'
@@ -74,15 +76,14 @@ export function dropChild(core: Core, sa: IkeSa, child: LiveChild, now: Instant)
   useChild(core, sa, heir)
   // Nobody said that the heir covers all of it.
   if (announced === undefined) keepTunnelUp(core, sa, child, now)
-  sa.lingering.set(child.sa.id, { child, until: now + LINGER_MS })
-  armLinger(core, sa)
+  linger(core, sa, child, now + LINGER_MS)
 }
 
-/** A tunnel that is meant to be up gets another Child SA; at once, unless this one was short-lived. */
-export function keepTunnelUp(core: Core, sa: IkeSa, gone: LiveChild, now: Instant): void {
+/** A tunnel that is meant to be up gets another Child SA; after `leastMs`, unless this one was short-lived. */
+export function keepTunnelUp(core: Core, sa: IkeSa, gone: LiveChild, now: Instant, leastMs = 0): void {
   const { peer } = sa
   if (peer === undefined || !isWanted(core, sa, gone.config)) return
-  const wait = now - gone.installedAt < SHORT_LIFE_MS ? RECONNECT_FIRST_MS : 0
+  const wait = Math.max(leastMs, now - gone.installedAt < SHORT_LIFE_MS ? RECONNECT_FIRST_MS : 0)
   // It may have carried several pairs of a tunnel that is divided.
   for (const portion of portionsNamed(sa, peer, { tunnel: gone.sa.tunnel, pair: gone.config.pair }))
     if (!isServed(sa, portion)) askFor(core, sa, portion, now, wait)
@@ -164,6 +165,16 @@ function isWanted(core: Core, sa: IkeSa, tunnel: Portion): boolean {
   return sa.peer !== undefined && core.isWanted(sa.peer) && (tunnel.start ?? 'up') === 'up'
 }
 
+/** It only receives, for what was sent before the peer moved to another. What that one does not cover has no SA. */
+export function linger(core: Core, sa: IkeSa, child: LiveChild, until: Instant): void {
+  const { peer } = sa
+  if (peer === undefined) return
+  const { id, tunnel } = child.sa
+  sa.lingering.set(id, { child, until })
+  core.emit({ kind: 'mute-child-sa', id, peer: peer.name, tunnel })
+  armLinger(core, sa)
+}
+
 export function armLinger(core: Core, sa: IkeSa): void {
   const ends = [...sa.lingering.values()].map(({ until }) => until)
   if (ends.length > 0) core.timers.set(sa.id, 'linger', Math.min(...ends))
@@ -197,12 +208,15 @@ export function inherit(core: Core, from: IkeSa, to: IkeSa, now: Instant): void 
   core.moveChildren(from, to)
   from.state.children.clear()
   from.lingering.clear()
+  inheritPath(core, from, to)
   to.tasks.push(...from.tasks.filter(({ goal }) => goal.kind !== 'rekey-ike'))
   from.tasks.length = 0
   // Asked on the old one, and perhaps never heard (RFC 4555 §3.5).
   const asked = from.requests.outstanding?.purpose
-  if (asked === 'update-addresses' || asked === 'check-path') schedule(core, to, { kind: asked }, now)
-  // It is not content without Child SAs, it has handed them over.
+  if (asked === 'update-addresses' || asked === 'check-path' || asked === 'auth-lifetime')
+    schedule(core, to, { kind: asked }, now)
+  // It is not content without Child SAs, it has handed them over; and so the new one is not before it has them.
+  to.beganChildless = from.beganChildless
   from.beganChildless = false
   for (const child of childrenOf(to).values()) {
     if (child.phase !== 'deleting' && child.phase !== 'rekeying') continue
@@ -215,6 +229,8 @@ export function inherit(core: Core, from: IkeSa, to: IkeSa, now: Instant): void 
   to.unconfirmed = from.unconfirmed
   for (const tunnel of from.singlePairs) to.singlePairs.add(tunnel)
   inheritTrust(from, to)
+  // The rekeying was under way when another IKE SA took over: what came of it goes, too.
+  if (from.isRetiring) retire(core, to, now)
   armLinger(core, to)
   armLifetime(core, to, now)
 }

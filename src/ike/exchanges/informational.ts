@@ -11,6 +11,7 @@ import type { Core } from '../core.ts'
 import { failures } from '../describe.ts'
 import type { IkeSa, LiveChild } from '../ike-sa.ts'
 import { sendRequest, sendResponse } from '../messaging.ts'
+import { isPathProbe } from '../path-mtu.ts'
 import { notification } from '../payloads.ts'
 import { wipeCreation } from '../secrets.ts'
 import { armTasks } from '../tasks.ts'
@@ -86,7 +87,8 @@ export function handleInformationalRequest(
   if (state.name !== 'established' && state.name !== 'closing') return
   const deletes = payloads.filter((p): p is PayloadOf<'Delete'> => p.type === 'Delete')
   if (deletes.some((d) => d.protocol === PROTOCOL.IKE)) {
-    if (core.bequeath(sa, state.peer, now)) return holdAnswer(core, sa, request, now)
+    // One that was rekeyed goes because of that: its Child SAs are those of the new one.
+    if (sa.heir === undefined && core.bequeath(sa, state.peer, now)) return holdAnswer(core, sa, request, now)
     sendResponse(core, sa, state.protection, request, [], now)
     if (state.name === 'closing') return core.close(sa, state.failure, now)
     const wasRekeyed = handOver(core, sa, now) || (sa.heirOf !== undefined && !sa.hasChildren)
@@ -104,7 +106,9 @@ export function handleInformationalRequest(
     removed.length > 0
       ? [{ type: 'Delete', protocol: PROTOCOL.ESP, spis: removed.map((child) => spiOctets(child.sa.inboundSpi)) }]
       : []
+  const { packetSize } = sa
   sendResponse(core, sa, state.protection, request, [...deleted, ...serveMobike(core, sa, payloads, now)], now)
+  if (isPathProbe(payloads)) sa.packetSize = packetSize
   armTasks(core, sa, now)
 }
 

@@ -15,8 +15,14 @@ import { spiNumber, spiOctets } from './child.ts'
 import { childrenOf } from './children.ts'
 
 /** @param packet its beginning */
-export function reportSelectors(core: Core, sa: IkeSa, inboundSpi: number, packet: Uint8Array, now: Instant): void {
-  if (sa.state.name !== 'established' || now < sa.selectors.toldAt + INVALID_SELECTORS_INTERVAL_MS) return
+export function reportSelectors(
+  core: Core,
+  sa: IkeSa | undefined,
+  inboundSpi: number,
+  packet: Uint8Array,
+  now: Instant,
+): void {
+  if (sa?.state.name !== 'established' || now < sa.selectors.toldAt + INVALID_SELECTORS_INTERVAL_MS) return
   sa.selectors.toldAt = now
   schedule(core, sa, { kind: 'invalid-selectors', inboundSpi, packet }, now)
 }

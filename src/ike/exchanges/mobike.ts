@@ -43,7 +43,8 @@ export function mobikeOffer(core: Core, sa: IkeSa, peer: PeerConfig): Payload[] 
 export function agreeOnMobike(sa: IkeSa, peer: PeerConfig, payloads: readonly Payload[]): void {
   if (peer.mobike === false || notification(payloads, NOTIFY.MOBIKE_SUPPORTED) === undefined) return
   sa.mobility = newMobility(sa.role === 'initiator')
-  sa.mobility.peerAddresses = listedAddresses(payloads) ?? []
+  const listed = listedAddresses(payloads)
+  sa.mobility.peerAddresses = listed === undefined ? [] : [sa.replyPath.remote.address, ...listed]
 }
 
 // Requests of ours.
@@ -117,7 +118,7 @@ export function handleAnswer(
   }
   // The next update is on the list: this one answers for addresses of before (MOB-07).
   if (asked !== undefined && asked.moves !== mobility.moves) return
-  if (purpose === 'check-path') return arrived(core, sa, now)
+  if (purpose === 'check-path') return asked?.isElsewhere ? undefined : arrived(core, sa, now)
   const nat = detectNat(sa, payloads, path)
   const mapping = notification(payloads, NOTIFY.NAT_DETECTION_DESTINATION_IP)?.data
   if (purpose === 'liveness') {
@@ -153,13 +154,16 @@ function isRefused(payloads: readonly Payload[]): boolean {
 
 /**
  * The answer to a request that went out on several paths shows which one works. What the responder takes for our address is
- * the path on which the request came first, so it is told once more.
+ * the path on which the request came first, so it is told once more. A responder moves nothing.
  */
 export function adoptWorkingPath(core: Core, sa: IkeSa, path: Path, spread: readonly Path[], now: Instant): void {
   const isOurs = (tried: Path): boolean =>
     sameSocket(tried.remote, path.remote) && (tried.local.address === '' || samePath(tried, path))
-  if (!sa.mobility?.isMover || sa.state.name !== 'established') return
-  if (samePath(path, sa.path)) schedule(core, sa, { kind: 'update-addresses' }, now)
+  if (sa.mobility === undefined || sa.state.name !== 'established') return
+  if (!sa.mobility.isMover) {
+    if (sa.asked !== undefined && !sameSocket(path.remote, sa.path.remote))
+      sa.asked = { ...sa.asked, isElsewhere: true }
+  } else if (samePath(path, sa.path)) schedule(core, sa, { kind: 'update-addresses' }, now)
   else if (spread.some(isOurs)) moveTo(core, sa, path, now)
 }
 
@@ -179,7 +183,7 @@ export function serveMobike(core: Core, sa: IkeSa, payloads: readonly Payload[],
   }
   const listed = listedAddresses(payloads)
   if (listed !== undefined) {
-    mobility.peerAddresses = listed
+    mobility.peerAddresses = [path.remote.address, ...listed]
     if (mobility.isMover) followRenumbering(core, sa, listed, path, now)
   }
   const asksForNat = notification(payloads, NOTIFY.NAT_DETECTION_DESTINATION_IP) !== undefined
@@ -198,7 +202,7 @@ function takeUpdate(core: Core, sa: IkeSa, payloads: readonly Payload[], path: P
   const isMoved = !samePath(path, sa.path)
   // The rekeying under way has two ends; both live at the new address.
   for (const one of [sa, sa.successor, sa.heirOf]) if (one !== undefined) setIkePath(one, path)
-  if (!isMoved && sa.mobility?.espPath === undefined) return
+  if (!isMoved && sa.espPath === undefined) return
   resend(core, sa, now)
   if (sa.state.name === 'established') schedule(core, sa, { kind: 'check-path' }, now)
 }

@@ -23,6 +23,7 @@ import { IkeSa } from '../ike-sa.ts'
 import { armKeepalive } from '../keepalive.ts'
 import { lifetimeFrom } from '../lifetime.ts'
 import { sendRequest, sendResponse } from '../messaging.ts'
+import { inheritPath } from '../path-mtu.ts'
 import { errorNotify, find, notify } from '../payloads.ts'
 import type { IkeSuite } from '../protect.ts'
 import { wipeCreation } from '../secrets.ts'
@@ -297,8 +298,8 @@ function makeSuccessor(
   fresh.nat = old.nat
   fresh.mobility = old.mobility
   fresh.ppk = old.ppk
-  fresh.beganChildless = old.beganChildless
   fresh.authenticatedAs = old.authenticatedAs
+  fresh.origin = old.origin
   fresh.fragmentation = old.fragmentation
   fresh.packetSize = old.packetSize
   fresh.lifetime = lifetimeFrom(peer.rekeyMs, now, core.env.rng)
@@ -306,6 +307,7 @@ function makeSuccessor(
   core.timers.set(fresh.id, 'liveness', now + peer.livenessMs)
   armKeepalive(core, fresh, now)
   armLifetime(core, fresh, now)
+  inheritPath(core, old, fresh, now)
   core.emit({ kind: 'ike-sa-rekeyed', ikeSaId: fresh.id, predecessor: old.id, peer: peer.name })
   return fresh
 }

@@ -6,6 +6,7 @@ import { CONFIRMED_AFTER_MS } from '../constants.ts'
 import type { Core } from '../core.ts'
 import type { IkeSa } from '../ike-sa.ts'
 import { sendRequest } from '../messaging.ts'
+import { beginProbe } from '../path-mtu.ts'
 import { portionsNamed } from '../portions.ts'
 import { armTasks, hasWay, type TaskGoal, takeTask } from '../tasks.ts'
 import { spiOctets } from './child.ts'
@@ -79,6 +80,8 @@ function begin(core: Core, sa: IkeSa, goal: TaskGoal, now: Instant): void {
       return beginUpdate(core, sa, now)
     case 'check-path':
       return beginPathCheck(core, sa, now)
+    case 'probe-path':
+      return beginProbe(core, sa, now)
     case 'announce-addresses':
       beginAnnouncement(core, sa, now)
       return

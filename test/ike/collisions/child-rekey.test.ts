@@ -228,5 +228,19 @@ describe('the requests cross, but one side is done before the other hears of it'
       ike: ['old'],
       children: ['b.1'],
     },
+    {
+      title:
+        "V2-037 b's answer is lost for half a minute and b rekeys what it made: CHILD_SA_NOT_FOUND, and b keeps it",
+      order: 'a:rekey-child a.1 -a.1r +9000 +9000 +9000 +5000 b:rekey-again b.1 b.1r a.1 a.1r',
+      transcript: [
+        'a.1 REKEY(old) → SA',
+        'b.1 REKEY(a.1) → CHILD_SA_NOT_FOUND(a.1)',
+        'a.2 D(old) → D(old)',
+        'b.2 REKEY(a.1) → SA',
+        'b.3 D(a.1) → D(a.1)',
+      ],
+      ike: ['old'],
+      children: ['b.2'],
+    },
   ])
 })

@@ -55,6 +55,52 @@ export function behindNat(lab: Lab): Sides & { readonly nat: Host } {
   return sides
 }
 
+/** Outer addresses of `routed`. */
+export const ROUTED = {
+  left: { 4: '192.0.2.1', 6: '2001:db8:1::1' },
+  right: { 4: '203.0.113.2', 6: '2001:db8:2::2' },
+} as const
+
+export interface Routed extends Sides {
+  readonly near: Host
+  readonly far: Host
+  /** MTU of the link between the routers, which have larger ones towards the hosts. */
+  narrow(mtu: number): void
+}
+
+/** `left`, a router `near`, another one `far`, `right`; the way between the routers can be made narrow. Both families. */
+export function routed(lab: Lab): Routed {
+  const [left, near, far, right] = [lab.host('left'), lab.host('near'), lab.host('far'), lab.host('right')]
+  lab.link(left, 'eth0', near, 'host')
+  lab.link(near, 'way', far, 'way')
+  lab.link(far, 'host', right, 'eth0')
+  const routers = [
+    [near, '192.0.2', '2001:db8:1', '198.51.100.1', '2001:db8:ff::1'],
+    [far, '203.0.113', '2001:db8:2', '198.51.100.2', '2001:db8:ff::2'],
+  ] as const
+  for (const [router, v4, v6, way4, way6] of routers) {
+    router.address('host', `${v4}.254/24`, `${v6}::fe/64`)
+    router.address('way', `${way4}/24`, `${way6}/64`)
+    router.forwarding()
+  }
+  near.route('default', '198.51.100.2')
+  near.route('default', '2001:db8:ff::2')
+  far.route('default', '198.51.100.1')
+  far.route('default', '2001:db8:ff::1')
+  for (const [host, side] of [
+    [left, 'left'],
+    [right, 'right'],
+  ] as const) {
+    host.address('eth0', `${ROUTED[side][4]}/24`, `${ROUTED[side][6]}/64`)
+    host.route('default', side === 'left' ? '192.0.2.254' : '203.0.113.254')
+    host.route('default', side === 'left' ? '2001:db8:1::fe' : '2001:db8:2::fe')
+  }
+  const narrow = (mtu: number) => {
+    for (const router of [near, far]) router.ip('link', 'set', 'way', 'mtu', String(mtu))
+  }
+  return { left, near, far, right, narrow }
+}
+
 /** Outer addresses of `multiHomed`: two uplinks of `left`, one of `right`. */
 export const UPLINKS = { eth0: '192.0.2.1', eth1: '198.51.100.1', right: '203.0.113.2' } as const
 

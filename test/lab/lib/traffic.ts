@@ -219,3 +219,35 @@ export async function udpEcho(
     await daemon.stop('SIGKILL')
   }
 }
+
+/** A TCP stream on its way. */
+export interface Stream {
+  /**
+   * @returns the longest time without an octet arriving from now until `ms` later, milliseconds; the time that is still going
+   * on counts
+   */
+  longestGap(ms: number): Promise<number>
+  stop(): Promise<void>
+}
+
+/** One TCP connection that sends all the time. @param bytesPerSecond at most */
+export async function stream(client: Host, server: Host, address: string, bytesPerSecond: number): Promise<Stream> {
+  const port = String(freePort())
+  const agent = (mode: string) => [process.execPath, join(AGENTS, 'stream.mjs'), mode, address, port]
+  const daemon = server.spawn(agent('serve'))
+  await daemon.waitFor(/ready/)
+  const sender = client.spawn([...agent('connect'), String(bytesPerSecond)])
+  await daemon.waitFor(/^\d+ \d+$/m)
+  const times = () => [...daemon.stdout.matchAll(/^(\d+) \d+$/gm)].map(([, at]) => Number(at))
+  return {
+    async longestGap(ms) {
+      const from = Date.now()
+      await new Promise((resolve) => setTimeout(resolve, ms))
+      const seen = [from, ...times().filter((at) => at > from), Date.now()]
+      return Math.max(...seen.slice(1).map((at, i) => at - (seen[i] ?? at)))
+    },
+    async stop() {
+      await Promise.all([sender.stop('SIGKILL'), daemon.stop('SIGKILL')])
+    },
+  }
+}
