@@ -158,6 +158,24 @@ napi_value makeEvent(napi_env env, const ShardEvent& event) {
       text("type", "soft-limit");
       number("handle", value);
       break;
+    case ShardEvent::Type::selectorMismatch:
+      text("type", "selector-mismatch");
+      number("spi", value);
+      setProperty(env, object, "packet", makeBytes(env, event.sample, event.sampleLength));
+      break;
+    case ShardEvent::Type::ike: {
+      const StrayIke& ike = *event.ike;
+      char address[kAddressText];
+      text("type", "ike");
+      setProperty(env, object, "data", makeBytes(env, ike.data, ike.length));
+      number("family", ike.from.base.sa_family == AF_INET ? 4 : 6);
+      number("remotePort", formatAddress(ike.from, address));
+      text("remoteAddress", address);
+      address[0] = 0;
+      if (ike.local.base.sa_family != AF_UNSPEC) formatAddress(ike.local, address);
+      text("localAddress", address);
+      break;
+    }
     case ShardEvent::Type::pathDoubt:
       text("type", "path-doubt");
       number("handle", value);

@@ -5,8 +5,10 @@
 #include "backends.h"
 #include "bytes.h"
 #include "esp_packet.h"
+#include "ip.h"
 #include "napi_args.h"
 #include "replay.h"
+#include "traffic_class.h"
 
 namespace tsvpn {
 namespace {
@@ -116,6 +118,26 @@ napi_value replayRun(napi_env env, napi_callback_info info) {
   return makeBytes(env, verdicts.data(), count);
 }
 
+napi_value mergeEcnOf(napi_env env, napi_callback_info info) {
+  Call call(env, info);
+  Bytes given;
+  int64_t outer;
+  if (!readBytes(env, call.argument[0], "packet", &given) ||
+      !readNumber(env, call.argument[1], "outer", 0, 0xff, &outer)) {
+    return nullptr;
+  }
+  std::vector<uint8_t> packet(given.data, given.data + given.length);
+  InnerPacket inner;
+  if (!parseInner(packet.data(), packet.size(), &inner)) {
+    throwRange(env, "packet: expected an IPv4 or IPv6 packet");
+    return nullptr;
+  }
+  if (!mergeEcn(packet.data(), static_cast<uint8_t>(outer))) {
+    return makeString(env, kDropNames[static_cast<size_t>(Drop::ceOverNotEct)]);
+  }
+  return makeBytes(env, packet.data(), packet.size());
+}
+
 // ---- bench ----------------------------------------------------------------------------------------------------------
 
 double nowNs() {
@@ -192,7 +214,7 @@ napi_value benchOpen(napi_env env, napi_callback_info info) {
 void addPureMethods(napi_env env, napi_value exports) {
   constexpr Method kMethods[] = {
       {"espSeal", espSeal},     {"espOpen", espOpen},     {"replayRun", replayRun},
-      {"benchSeal", benchSeal}, {"benchOpen", benchOpen},
+      {"benchSeal", benchSeal}, {"benchOpen", benchOpen}, {"mergeEcn", mergeEcnOf},
   };
   addMethods(env, exports, kMethods, sizeof kMethods / sizeof kMethods[0]);
 }

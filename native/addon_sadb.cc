@@ -58,6 +58,22 @@ napi_value removeInbound(napi_env env, napi_callback_info info) {
   return makeBool(env, sadb().removeInbound(static_cast<uint32_t>(spi)));
 }
 
+/** What the outer header and padding look like: `dscp`, `hideEcn`, `tfc`, each optional. */
+bool readWrapping(napi_env env, napi_value object, SaOutbound* sa) {
+  const auto given = [&](const char* name) { return !typeIs(env, property(env, object, name), napi_undefined); };
+  int64_t dscp, tfc = 0;
+  bool hideEcn = false;
+  if (given("dscp")) {
+    if (!numberProperty(env, object, "sa", "dscp", 0, kMaxDscp, &dscp)) return false;
+    sa->outerClass.fixDscp(static_cast<uint8_t>(dscp));
+  }
+  if (given("hideEcn") && !readBool(env, property(env, object, "hideEcn"), "sa.hideEcn", &hideEcn)) return false;
+  if (hideEcn) sa->outerClass.hideEcn();
+  if (given("tfc") && !numberProperty(env, object, "sa", "tfc", 0, 0xffff, &tfc)) return false;
+  sa->tfc = static_cast<uint32_t>(tfc);
+  return true;
+}
+
 /** What the configuration says of large packets; each may be absent. */
 bool readPathRules(napi_env env, napi_value object, SaOutbound* sa) {
   napi_value df = property(env, object, "df"), clamp = property(env, object, "clampMss"),
@@ -96,6 +112,7 @@ napi_value addOutbound(napi_env env, napi_callback_info info) {
   if (!readPathRules(env, call.argument[0], sa.get())) return nullptr;
   sa->cipher = std::move(cipher);
   sa->path = path;
+  if (!readWrapping(env, call.argument[0], sa.get())) return nullptr;
   if (!sadb().addOutbound(std::move(sa))) throwExists(env, "EEXIST: an outbound SA with this handle is installed");
   return nullptr;
 }
@@ -147,6 +164,14 @@ napi_value setOutboundPath(napi_env env, napi_callback_info info) {
     return nullptr;
   }
   if (!sadb().setPath(handle, path)) throwRange(env, "handle: no outbound SA " + std::to_string(handle));
+  return nullptr;
+}
+
+napi_value setInnerMtu(napi_env env, napi_callback_info info) {
+  Call call(env, info);
+  int64_t mtu;
+  if (!readNumber(env, call.argument[0], "mtu", 0, 0xffff, &mtu)) return nullptr;
+  sadb().setInnerMtu(static_cast<uint32_t>(mtu));
   return nullptr;
 }
 
@@ -239,7 +264,8 @@ void addSadbMethods(napi_env env, napi_value exports) {
       {"addInbound", addInbound},           {"removeInbound", removeInbound},
       {"addOutbound", addOutbound},         {"removeOutbound", removeOutbound},
       {"setPolicy", setPolicy},             {"removePolicy", removePolicy},
-      {"setOutboundPath", setOutboundPath}, {"inboundCounters", inboundCounters},
+      {"setOutboundPath", setOutboundPath}, {"setInnerMtu", setInnerMtu},
+      {"inboundCounters", inboundCounters},
       {"outboundCounters", outboundCounters}, {"dropCounters", dropCounters},
       {"setPathMtu", setPathMtu},
   };

@@ -8,7 +8,8 @@
         "icmp_socket.cc", "icmp_report.cc", "too_big.cc", "mss.cc",
         "tun.cc", "udp.cc", "segment.cc", "coalesce.cc", "checksum.cc", "ip.cc", "selector.cc",
         "sadb.cc", "policy_index.cc", "held.cc", "replay.cc", "esp_packet.cc", "drop.cc", "ike_crypto.cc",
-        "esp_suite.cc", "aead_evp.cc", "aead_mb.cc", "backends.cc", "self_test.cc"
+        "esp_suite.cc", "aead_evp.cc", "aead_mb.cc", "backends.cc", "self_test.cc",
+        "traffic_class.cc"
       ],
       "defines": ["NAPI_VERSION=8"],
       "cflags!": ["-O2"],

@@ -19,7 +19,8 @@
   X(badPadding)               \
   X(selectorMismatch)         \
   X(dummy)                    \
-  X(tunWriteFailed)
+  X(tunWriteFailed)           \
+  X(ceOverNotEct)
 
 namespace tsvpn {
 

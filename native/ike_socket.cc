@@ -18,19 +18,7 @@ constexpr size_t kControl = CMSG_SPACE(sizeof(in6_pktinfo));
 void readLocal(msghdr& header, SocketAddress* local) {
   *local = {};
   local->base.sa_family = AF_UNSPEC;
-  for (cmsghdr* c = CMSG_FIRSTHDR(&header); c != nullptr; c = CMSG_NXTHDR(&header, c)) {
-    if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
-      in_pktinfo info;
-      memcpy(&info, CMSG_DATA(c), sizeof info);
-      local->v4.sin_family = AF_INET;
-      local->v4.sin_addr = info.ipi_addr;
-    } else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO) {
-      in6_pktinfo info;
-      memcpy(&info, CMSG_DATA(c), sizeof info);
-      local->v6.sin6_family = AF_INET6;
-      local->v6.sin6_addr = info.ipi6_addr;
-    }
-  }
+  for (cmsghdr* c = CMSG_FIRSTHDR(&header); c != nullptr; c = CMSG_NXTHDR(&header, c)) readLocalAddress(c, local);
 }
 
 }  // namespace

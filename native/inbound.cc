@@ -1,8 +1,8 @@
 // UDP to TUN, in the order in which a packet meets it:
 //   batch      one recvmmsg; each message may be many datagrams of one size (UDP_GRO)
-//   datagram   classify: keepalive, short, SPI lookup; packets of one SPI are one run
+//   datagram   classify: keepalive, short, IKE among ESP, SPI lookup; packets of one SPI are one run
 //   run        the SA's lock once; per packet `open`, then the coalescer
-//   open       length, replay (first check), ICV, replay (second check), padding, next header, selectors
+//   open       length, replay (first check), ICV, replay (second check), padding, next header, selectors, ECN
 //   writeTun   one writev per coalesced group                                       ordered per flow and shard
 // No allocation, no wait and no JavaScript here.
 #include "inbound.h"
@@ -24,18 +24,40 @@
 namespace tsvpn {
 namespace {
 
-constexpr int64_t kMovedIntervalMs = 1000;
+// Implementation: events of one kind per SA come at most this often.
+constexpr int64_t kEventIntervalMs = 1000;
 constexpr uint8_t kKeepalive = 0xff;
 
-/** @returns the size of the datagrams that UDP_GRO joined, or `whole` */
-size_t segmentSizeOf(msghdr& header, size_t whole) {
+constexpr size_t kControl = 2 * CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(in6_pktinfo));
+
+/** What the kernel says of a message beside its octets. */
+struct Received {
+  /** Of the datagrams that UDP_GRO joined; the kernel joins none of different traffic class. */
+  size_t segmentSize;
+  uint8_t trafficClass;
+  SocketAddress local;
+};
+
+/** @param whole octets of the message */
+Received readControl(msghdr& header, size_t whole) {
+  Received r{whole, 0, {}};
+  r.local.base.sa_family = AF_UNSPEC;
   for (cmsghdr* c = CMSG_FIRSTHDR(&header); c != nullptr; c = CMSG_NXTHDR(&header, c)) {
-    if (c->cmsg_level != SOL_UDP || c->cmsg_type != UDP_GRO) continue;
-    int size;
-    memcpy(&size, CMSG_DATA(c), sizeof size);
-    return size > 0 ? static_cast<size_t>(size) : whole;
+    int value = 0;
+    if (c->cmsg_level == SOL_UDP && c->cmsg_type == UDP_GRO) {
+      memcpy(&value, CMSG_DATA(c), sizeof value);
+      if (value > 0) r.segmentSize = static_cast<size_t>(value);
+    } else if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_TOS) {
+      // One octet, unlike what is sent.
+      memcpy(&r.trafficClass, CMSG_DATA(c), 1);
+    } else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_TCLASS) {
+      memcpy(&value, CMSG_DATA(c), sizeof value);
+      r.trafficClass = static_cast<uint8_t>(value);
+    } else {
+      readLocalAddress(c, &r.local);
+    }
   }
-  return whole;
+  return r;
 }
 
 }  // namespace
@@ -49,7 +71,7 @@ bool Inbound::batch(const UdpSocket& socket, uint64_t nowMs) {
   mmsghdr headers[kMessages];
   iovec parts[kMessages];
   SocketAddress from[kMessages];
-  alignas(cmsghdr) char control[kMessages][CMSG_SPACE(sizeof(int))];
+  alignas(cmsghdr) char control[kMessages][kControl];
   for (int i = 0; i < kMessages; ++i) {
     parts[i] = {buffers_.get() + i * kBuffer, kBuffer};
     headers[i].msg_hdr = {&from[i], sizeof from[i], &parts[i], 1, control[i], sizeof control[i], 0};
@@ -64,14 +86,15 @@ bool Inbound::batch(const UdpSocket& socket, uint64_t nowMs) {
     SharedLock guard;
     for (int i = 0; i < n; ++i) {
       const size_t length = headers[i].msg_len;
-      datagram(buffers_.get() + i * kBuffer, length, segmentSizeOf(headers[i].msg_hdr, length), from[i], nowMs);
+      const Received r = readControl(headers[i].msg_hdr, length);
+      datagram(buffers_.get() + i * kBuffer, length, r.segmentSize, {from[i], r.local, r.trafficClass}, nowMs);
     }
   }
   coalescer_.flush();
   return n == kMessages;
 }
 
-void Inbound::datagram(uint8_t* data, size_t length, size_t segmentSize, const SocketAddress& from, uint64_t nowMs) {
+void Inbound::datagram(uint8_t* data, size_t length, size_t segmentSize, const Outer& outer, uint64_t nowMs) {
   if (length == 0) countDrop(Drop::malformedEsp);
   while (length != 0) {
     const size_t first = length < segmentSize ? length : segmentSize;
@@ -89,17 +112,27 @@ void Inbound::datagram(uint8_t* data, size_t length, size_t segmentSize, const S
     }
     const size_t packets = (end + segmentSize - 1) / segmentSize;
     SaInbound* sa = sadb().inbound(load32(data));
-    if (sa == nullptr) {
-      countDrop(load32(data) == 0 ? Drop::malformedEsp : Drop::unknownSpi, packets);
+    if (load32(data) == 0) {
+      handOver(data, end, segmentSize, outer);
+    } else if (sa == nullptr) {
+      countDrop(Drop::unknownSpi, packets);
     } else {
-      run(*sa, data, end, segmentSize, from, nowMs);
+      run(*sa, data, end, segmentSize, outer, nowMs);
     }
     data += end;
     length -= end;
   }
 }
 
-void Inbound::run(SaInbound& sa, uint8_t* data, size_t length, size_t segmentSize, const SocketAddress& from,
+void Inbound::handOver(const uint8_t* data, size_t length, size_t segmentSize, const Outer& outer) {
+  for (size_t at = 0; at < length; at += segmentSize) {
+    const size_t size = length - at < segmentSize ? length - at : segmentSize;
+    if (isStrayIke(data + at, size) && events_.pushIke(data + at, size, outer.from, outer.local)) continue;
+    countDrop(Drop::malformedEsp);
+  }
+}
+
+void Inbound::run(SaInbound& sa, uint8_t* data, size_t length, size_t segmentSize, const Outer& outer,
                   uint64_t nowMs) {
   uint64_t packets = 0, bytes = 0;
   bool newest = false;
@@ -107,9 +140,10 @@ void Inbound::run(SaInbound& sa, uint8_t* data, size_t length, size_t segmentSiz
   for (size_t at = 0; at < length; at += segmentSize) {
     const size_t size = length - at < segmentSize ? length - at : segmentSize;
     InnerPacket inner;
-    const Drop reason = open(sa, data + at, size, &inner, &newest);
+    const Drop reason = open(sa, data + at, size, outer.trafficClass, &inner, &newest);
     if (reason != Drop::none) {
       countDrop(reason);
+      if (reason == Drop::selectorMismatch) reportMismatch(sa, inner, nowMs);
       continue;
     }
     ++packets;
@@ -117,10 +151,11 @@ void Inbound::run(SaInbound& sa, uint8_t* data, size_t length, size_t segmentSiz
     coalescer_.add(inner);
   }
   if (packets != 0) sa.counters.add(packets, bytes, nowMs);
-  if (newest) checkSource(sa, from, nowMs);
+  if (newest) checkSource(sa, outer.from, nowMs);
 }
 
-Drop Inbound::open(SaInbound& sa, uint8_t* packet, size_t length, InnerPacket* inner, bool* newest) {
+Drop Inbound::open(SaInbound& sa, uint8_t* packet, size_t length, uint8_t outerClass, InnerPacket* inner,
+                   bool* newest) {
   if (!espLengthPossible(sa.cipher->shape, length)) return Drop::malformedEsp;
   const uint64_t sequence = sa.window.infer(load32(packet + 4));
   if (!sa.window.mayAccept(sequence)) return Drop::replay;
@@ -142,6 +177,7 @@ Drop Inbound::open(SaInbound& sa, uint8_t* packet, size_t length, InnerPacket* i
   // The inner header's own length trims TFC padding (ESP-14).
   if (!parseInner(opened.inner, opened.length, inner)) return Drop::malformedInner;
   if (!inboundMatches(sa.local, sa.remote, *inner)) return Drop::selectorMismatch;
+  if (!mergeEcn(opened.inner, outerClass)) return Drop::ceOverNotEct;
   if (isSyn(*inner)) {
     const uint32_t mtu = sa.mssMtu.load(std::memory_order_relaxed);
     clampMss(opened.inner + inner->l4Offset, inner->length - inner->l4Offset, inner->family, mtu, false);
@@ -149,10 +185,19 @@ Drop Inbound::open(SaInbound& sa, uint8_t* packet, size_t length, InnerPacket* i
   return Drop::none;
 }
 
+void Inbound::reportMismatch(SaInbound& sa, const InnerPacket& packet, uint64_t nowMs) {
+  const int64_t now = static_cast<int64_t>(nowMs);
+  if (now - sa.mismatchMs < kEventIntervalMs) return;
+  ShardEvent event{ShardEvent::Type::selectorMismatch, sa.spi, {}};
+  event.sampleLength = static_cast<uint8_t>(packet.length < ShardEvent::kSample ? packet.length : ShardEvent::kSample);
+  memcpy(event.sample, packet.data, event.sampleLength);
+  if (events_.push(event)) sa.mismatchMs = now;
+}
+
 void Inbound::checkSource(SaInbound& sa, const SocketAddress& from, uint64_t nowMs) {
   if (sameRemote(sa.source, from)) return;
   const int64_t now = static_cast<int64_t>(nowMs);
-  if (now - sa.movedMs < kMovedIntervalMs) return;
+  if (now - sa.movedMs < kEventIntervalMs) return;
   if (!events_.push({ShardEvent::Type::endpointMoved, sa.spi, from})) return;
   sa.movedMs = now;
   sa.source = from;

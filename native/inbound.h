@@ -27,9 +27,18 @@ class Inbound {
   static constexpr int kMessages = 4;
   static constexpr size_t kBuffer = 65536;
 
-  void datagram(uint8_t* data, size_t length, size_t segmentSize, const SocketAddress& from, uint64_t nowMs);
-  void run(SaInbound& sa, uint8_t* data, size_t length, size_t segmentSize, const SocketAddress& from, uint64_t nowMs);
-  Drop open(SaInbound& sa, uint8_t* packet, size_t length, InnerPacket* inner, bool* newest);
+  /** Of the outer headers of one message. */
+  struct Outer {
+    const SocketAddress& from;
+    const SocketAddress& local;
+    uint8_t trafficClass;
+  };
+
+  void datagram(uint8_t* data, size_t length, size_t segmentSize, const Outer& outer, uint64_t nowMs);
+  void run(SaInbound& sa, uint8_t* data, size_t length, size_t segmentSize, const Outer& outer, uint64_t nowMs);
+  Drop open(SaInbound& sa, uint8_t* packet, size_t length, uint8_t outerClass, InnerPacket* inner, bool* newest);
+  void handOver(const uint8_t* data, size_t length, size_t segmentSize, const Outer& outer);
+  void reportMismatch(SaInbound& sa, const InnerPacket& packet, uint64_t nowMs);
   void checkSource(SaInbound& sa, const SocketAddress& from, uint64_t nowMs);
   static void writeTun(void* self, const iovec* parts, int count, uint32_t packets);
 

@@ -11,6 +11,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "aead_evp.h"
@@ -231,7 +232,9 @@ void Outbound::tellRefused(uint64_t nowMs) {
 
 void Outbound::seal(SaOutbound& sa, const SuperPacket& super, uint8_t nextHeader, bool df, uint64_t nowMs) {
   const CipherShape& shape = sa.cipher->shape;
-  if (espLength(shape, segmentLength(super, 0)) > kMaxDatagram) {
+  // TFC padding makes no packet larger than what the device takes and the path carries.
+  const uint32_t least = std::min({sa.tfc, sadb().innerMtu(), sa.limit.room.load(std::memory_order_relaxed)});
+  if (espLength(shape, std::max(segmentLength(super, 0), least)) > kMaxDatagram) {
     countDrop(Drop::tooBig, super.count);
     return;
   }
@@ -239,13 +242,15 @@ void Outbound::seal(SaOutbound& sa, const SuperPacket& super, uint8_t nextHeader
   const uint32_t granted = sa.takeSequence(super.count, &sequence);
   if (granted < super.count) countDrop(Drop::seqExhausted, super.count - granted);
 
+  const uint8_t outerClass = sa.outerClass.of(trafficClassOf(super.data));
   uint32_t sealed = 0;
   uint64_t bytes = 0;
   {
     std::lock_guard<std::mutex> guard(sa.lock);
     for (uint32_t i = 0; i < granted; ++i, ++sequence) {
       const uint32_t inner = segmentLength(super, i);
-      const size_t length = espLength(shape, inner);
+      const uint32_t body = std::max(inner, least);
+      const size_t length = espLength(shape, body);
       uint8_t* packet = transmitter_.reserve(length);
       if (packet == nullptr) {
         // Tiny segments outgrow the slab: send what there is. A blocked socket costs the rest of this super-packet.
@@ -256,13 +261,15 @@ void Outbound::seal(SaOutbound& sa, const SuperPacket& super, uint8_t nextHeader
         packet = transmitter_.reserve(length);
       }
       writeSegment(super, i, packet + espHeadroom(shape));
-      frameEsp(packet, shape, sa.spi, static_cast<uint32_t>(sequence), inner, nextHeader);
+      // TFC padding. The inner header tells the receiver where the packet ends.
+      if (body > inner) memset(packet + espHeadroom(shape) + inner, 0, body - inner);
+      frameEsp(packet, shape, sa.spi, static_cast<uint32_t>(sequence), body, nextHeader);
       writeIv(packet + kEspHeaderLength, shape, sequence);
       if (!sa.cipher->seal(packet, length, static_cast<uint32_t>(sequence >> 32))) {
         countDrop(Drop::sendFailed);
         continue;
       }
-      transmitter_.commit(sa.path, length, df);
+      transmitter_.commit(sa.path, outerClass, length, df);
       ++sealed;
       bytes += inner;
     }

@@ -1,6 +1,7 @@
 // A UDP path as the kernel takes it: destination, and the source address for IP_PKTINFO. Plain data, copied by value.
 #pragma once
 #include <netinet/in.h>
+#include <sys/socket.h>
 
 #include <cstdint>
 #include <cstring>
@@ -22,6 +23,23 @@ struct UdpPath {
 
   socklen_t remoteLength() const { return family == 4 ? sizeof(sockaddr_in) : sizeof(sockaddr_in6); }
 };
+
+/** Takes the local address out of IP_PKTINFO or IPV6_PKTINFO. @returns false for another control message */
+inline bool readLocalAddress(const cmsghdr* c, SocketAddress* local) {
+  if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
+    in_pktinfo info;
+    memcpy(&info, CMSG_DATA(c), sizeof info);
+    local->v4.sin_family = AF_INET;
+    local->v4.sin_addr = info.ipi_addr;
+    return true;
+  }
+  if (c->cmsg_level != IPPROTO_IPV6 || c->cmsg_type != IPV6_PKTINFO) return false;
+  in6_pktinfo info;
+  memcpy(&info, CMSG_DATA(c), sizeof info);
+  local->v6.sin6_family = AF_INET6;
+  local->v6.sin6_addr = info.ipi6_addr;
+  return true;
+}
 
 inline bool sameRemote(const SocketAddress& a, const SocketAddress& b) {
   if (a.base.sa_family != b.base.sa_family) return false;

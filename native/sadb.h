@@ -18,6 +18,7 @@
 #include "path_mtu.h"
 #include "policy_index.h"
 #include "replay.h"
+#include "traffic_class.h"
 
 namespace tsvpn {
 
@@ -46,6 +47,7 @@ struct SaInbound {
   ReplayWindow window;    // under lock
   SocketAddress source{}; // under lock: last source that was reported or configured
   int64_t movedMs = -1000000;  // under lock
+  int64_t mismatchMs = -1000000;  // under lock: when the last packet outside of the selectors was reported
 };
 
 struct SaOutbound {
@@ -57,6 +59,9 @@ struct SaOutbound {
   const bool esn;
   std::unique_ptr<EspCipher> cipher;
   UdpPath path;  // changed under the exclusive lock only
+  OuterClass outerClass;
+  /** Shorter inner packets are padded to so many octets (RFC 4303 §2.7); 0 for none. */
+  uint32_t tfc = 0;
   Counters counters;
   PathLimit limit;
   StallWatch stall;
@@ -96,6 +101,11 @@ class Sadb {
   /** Changes with every install or remove: pointers kept from an earlier batch are valid only while it is the same. */
   uint64_t generation() const { return generation_; }
 
+  // Any time -------------------------------------------------------------------------------------------------------
+  /** MTU of the TUN device: TFC padding ends there, so that it makes no packet larger than the largest without. */
+  uint32_t innerMtu() const { return innerMtu_.load(std::memory_order_relaxed); }
+  void setInnerMtu(uint32_t mtu) { innerMtu_.store(mtu, std::memory_order_relaxed); }
+
   // These take the exclusive lock themselves -----------------------------------------------------------------------
   bool addInbound(std::unique_ptr<SaInbound> sa);
   bool removeInbound(uint32_t spi);
@@ -112,6 +122,7 @@ class Sadb {
   class Exclusive;
   pthread_rwlock_t lock_;
   uint64_t generation_ = 1;
+  std::atomic<uint32_t> innerMtu_{0};
   std::unordered_map<uint32_t, std::unique_ptr<SaInbound>> inbound_;
   std::unordered_map<int64_t, std::unique_ptr<SaOutbound>> outbound_;
   std::unordered_map<int64_t, std::unique_ptr<Policy>> policies_;

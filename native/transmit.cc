@@ -1,5 +1,6 @@
 // Sending: as few system calls as the kernel allows. One sendmmsg carries up to 16 runs, each with its own UDP_SEGMENT
-// size and its own source address (IP_PKTINFO). DF is an option of the socket: runs with and without it go apart.
+// size, its own source address (IP_PKTINFO) and its own traffic class (IP_TOS). DF is an option of the socket: runs with and
+// without it go apart.
 #include "transmit.h"
 
 #include <netinet/udp.h>
@@ -19,10 +20,10 @@ namespace {
 constexpr int kMessages = 16;
 // Implementation: errors that are said to be cleared by being reported get so many tries per run; no loop rests on that.
 constexpr uint8_t kRetries = 8;
-constexpr size_t kControl = CMSG_SPACE(sizeof(in6_pktinfo)) + CMSG_SPACE(sizeof(uint16_t));
+constexpr size_t kControl = CMSG_SPACE(sizeof(in6_pktinfo)) + CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(uint16_t));
 
-/** Source address and segment size as control messages. @returns octets used */
-size_t writeControl(char* buffer, const UdpPath& path, uint16_t segmentSize) {
+/** Source address, traffic class and segment size as control messages. @returns octets used */
+size_t writeControl(char* buffer, const UdpPath& path, uint8_t trafficClass, uint16_t segmentSize) {
   size_t used = 0;
   auto put = [&](int level, int type, const void* data, size_t size) {
     cmsghdr* c = reinterpret_cast<cmsghdr*>(buffer + used);
@@ -41,6 +42,12 @@ size_t writeControl(char* buffer, const UdpPath& path, uint16_t segmentSize) {
     memcpy(&info.ipi6_addr, path.local, 16);
     put(IPPROTO_IPV6, IPV6_PKTINFO, &info, sizeof info);
   }
+  // 0 is what the socket has.
+  if (trafficClass != 0) {
+    const int value = trafficClass;
+    if (path.family == 4) put(IPPROTO_IP, IP_TOS, &value, sizeof value);
+    else put(IPPROTO_IPV6, IPV6_TCLASS, &value, sizeof value);
+  }
   if (segmentSize != 0) put(SOL_UDP, UDP_SEGMENT, &segmentSize, sizeof segmentSize);
   return used;
 }
@@ -57,14 +64,15 @@ struct Message {
   iovec part;
   alignas(cmsghdr) char control[kControl];
 
-  void fill(msghdr* header, const UdpPath& path, uint8_t* data, size_t length, uint16_t segmentSize) {
+  void fill(msghdr* header, const UdpPath& path, uint8_t trafficClass, uint8_t* data, size_t length,
+            uint16_t segmentSize) {
     part = {data, length};
     *header = {};
     header->msg_name = const_cast<SocketAddress*>(&path.remote);
     header->msg_namelen = path.remoteLength();
     header->msg_iov = &part;
     header->msg_iovlen = 1;
-    const size_t used = writeControl(control, path, segmentSize);
+    const size_t used = writeControl(control, path, trafficClass, segmentSize);
     header->msg_control = used == 0 ? nullptr : control;
     header->msg_controllen = used;
   }
@@ -75,16 +83,17 @@ struct Message {
 Transmitter::Transmitter(UdpSocket* sockets, int count)
     : sockets_(sockets), socketCount_(count), slab_(new uint8_t[kSlab]) {}
 
-void Transmitter::commit(const UdpPath& path, size_t length, bool df) {
+void Transmitter::commit(const UdpPath& path, uint8_t trafficClass, size_t length, bool df) {
   const uint32_t size = static_cast<uint32_t>(length);
   Run* last = runs_ == 0 ? nullptr : &run_[runs_ - 1];
   if (last != nullptr && !last->closed && size <= last->segmentSize && last->count < kMaxDatagrams &&
-      last->length + size <= kMaxBatch && last->df == df && samePath(last->path, path)) {
+      last->length + size <= kMaxBatch && last->trafficClass == trafficClass && last->df == df &&
+      samePath(last->path, path)) {
     last->length += size;
     ++last->count;
     last->closed = size < last->segmentSize;
   } else {
-    run_[runs_++] = {path, static_cast<uint32_t>(used_), size, size, 1, false, df, false, 0};
+    run_[runs_++] = {path, static_cast<uint32_t>(used_), size, size, 1, trafficClass, false, df, false, 0};
   }
   used_ += length;
   ++packets_;
@@ -142,7 +151,7 @@ int Transmitter::sendRuns(UdpSocket& socket, int from, int to) {
     const Run& run = run_[i];
     if (i > from && run.count > 1 && !socket.gso) break;
     const uint16_t segment = run.count > 1 ? static_cast<uint16_t>(run.segmentSize) : 0;
-    messages[n].fill(&headers[n].msg_hdr, run.path, slab_.get() + run.start, run.length, segment);
+    messages[n].fill(&headers[n].msg_hdr, run.path, run.trafficClass, slab_.get() + run.start, run.length, segment);
   }
   const int sent = n == 1 ? (sendmsg(socket.fd, &headers[0].msg_hdr, MSG_DONTWAIT) < 0 ? -1 : 1)
                           : sendmmsg(socket.fd, headers, static_cast<unsigned>(n), MSG_DONTWAIT);
@@ -203,7 +212,7 @@ bool Transmitter::sendSingly(UdpSocket& socket, Run& run) {
     const uint32_t size = run.length < run.segmentSize ? run.length : run.segmentSize;
     Message message;
     msghdr header;
-    message.fill(&header, run.path, slab_.get() + run.start, size, 0);
+    message.fill(&header, run.path, run.trafficClass, slab_.get() + run.start, size, 0);
     if (sendmsg(socket.fd, &header, MSG_DONTWAIT) < 0) {
       if ((errno == EINTR || errno == ECONNREFUSED) && ++run.retries < kRetries) continue;
       if (errno == EAGAIN) {

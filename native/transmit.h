@@ -1,5 +1,5 @@
 // The transmit slab: ESP packets are built one behind the other in it and leave as runs, each run one datagram batch of
-// equal size to one path (UDP_SEGMENT). Knows sockets, not ESP.
+// equal size and traffic class to one path (UDP_SEGMENT). Knows sockets, not ESP.
 #pragma once
 #include <memory>
 
@@ -28,9 +28,10 @@ class Transmitter {
   }
   /**
    * Queues what was built in the last reservation.
+   * @param trafficClass of the outer header: DSCP and ECN
    * @param df with DF, and never in fragments; else the kernel and IPv4 routers may fragment it
    */
-  void commit(const UdpPath& path, size_t length, bool df = false);
+  void commit(const UdpPath& path, uint8_t trafficClass, size_t length, bool df = false);
 
   size_t bytes() const { return used_; }
   uint32_t packets() const { return packets_; }
@@ -54,6 +55,7 @@ class Transmitter {
     UdpPath path;
     uint32_t start, length;
     uint32_t segmentSize, count;
+    uint8_t trafficClass;
     bool closed;  // its last packet was shorter
     bool df;
     bool single;  // send packet by packet

@@ -47,14 +47,17 @@ SysResult openUdp(const UdpOptions& o, int* out) {
     // DF off: an outer packet above the path MTU is fragmented instead of lost, and a stale or forged PMTU cannot make
     // sends fail. UDP_SEGMENT still works while a segment fits.
     set(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DONT);
-    if (!o.esp && !set(fd, IPPROTO_IP, IP_PKTINFO, 1)) return fail(fd, "IP_PKTINFO");
+    if (!set(fd, IPPROTO_IP, IP_PKTINFO, 1)) return fail(fd, "IP_PKTINFO");
   } else {
     if (!set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1)) return fail(fd, "IPV6_V6ONLY");
     set(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_DONT);
-    if (!o.esp && !set(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1)) return fail(fd, "IPV6_RECVPKTINFO");
+    if (!set(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1)) return fail(fd, "IPV6_RECVPKTINFO");
   }
-  // Without UDP_GRO the shard still works, packet by packet.
-  if (o.esp) set(fd, SOL_UDP, UDP_GRO, 1);
+  if (o.esp) {
+    // Without UDP_GRO the shard still works, packet by packet; without the traffic class no congestion would be heard of.
+    set(fd, SOL_UDP, UDP_GRO, 1);
+    if (v4 ? !set(fd, IPPROTO_IP, IP_RECVTOS, 1) : !set(fd, IPPROTO_IPV6, IPV6_RECVTCLASS, 1)) return fail(fd, "IP_RECVTOS");
+  }
   setBuffer(fd, SO_RCVBUFFORCE, SO_RCVBUF, o.esp ? kEspBuffer : kIkeBuffer);
   setBuffer(fd, SO_SNDBUFFORCE, SO_SNDBUF, o.esp ? kEspBuffer : kIkeBuffer);
   const socklen_t length = v4 ? sizeof(sockaddr_in) : sizeof(sockaddr_in6);

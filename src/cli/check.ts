@@ -72,6 +72,9 @@ function describePeer(peer: ConfiguredPeer) {
       start: tunnel.start,
       esp: tunnel.espProposals.map((suite) => formatSuite(suite.transforms)),
       replayWindow: tunnel.replayWindow,
+      dscp: tunnel.wrapping?.dscp ?? 'copy',
+      ecn: tunnel.wrapping?.ecn ?? 'normal',
+      tfc: tunnel.wrapping?.tfc ?? null,
     })),
   }
 }

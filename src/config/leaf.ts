@@ -76,6 +76,20 @@ export function integer(what: string, min: number, max: number): (value: unknown
       : expected(`${what} from ${min} to ${max}`)
 }
 
+/** One of a few words, or a number. @param what the number is, e.g. `a DSCP` */
+export function wordOrInteger<const W extends string>(
+  words: readonly W[],
+  what: string,
+  min: number,
+  max: number,
+): (value: unknown) => W | number | Wrong {
+  const number = integer(what, min, max)
+  return (value) => {
+    const found = words.find((w) => w === value) ?? number(value)
+    return found instanceof Wrong ? expected(`${words.join(' or ')} or ${what} from ${min} to ${max}`) : found
+  }
+}
+
 const DURATION = /^(\d{1,9})(ms|s|m|h|d)$/
 const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }
 

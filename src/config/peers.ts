@@ -1,6 +1,7 @@
 /** One peer of peer.yaml to a `ConfiguredPeer`: the rules that join several keys, and the defaults. */
 import type * as z from 'zod'
 import type { LocalAuth, RemoteAuth } from '../ike/api.ts'
+import type { Wrapping } from '../sa/child-sa.ts'
 import { DEFAULT_ESP_PROPOSALS, DEFAULT_IKE_PROPOSALS } from '../sa/proposal.ts'
 import { MAX_PAIRS, selectorPairs } from '../sa/selector-pairs.ts'
 import { parseSelector, type TrafficSelector } from '../sa/traffic-selector.ts'
@@ -194,10 +195,21 @@ function buildTunnel(
     espProposals: tunnel.esp?.proposals ?? DEFAULT_ESP_PROPOSALS,
     replayWindow: tunnel.esp?.replayWindow ?? DEFAULTS.replayWindow,
     rekey: rekeyLimits(tunnel),
+    ...wrappingOf(tunnel),
     df: tunnel.esp?.df ?? DEFAULTS.df,
     clampMss: tunnel.esp?.clampMss ?? DEFAULTS.clampMss,
     start: tunnel.start ?? (answerOnly ? 'wait' : 'up'),
   }
+}
+
+/** Only what differs from the defaults is kept. */
+function wrappingOf({ esp }: Tunnel): { wrapping?: Wrapping } {
+  const wrapping = {
+    ...(typeof esp?.dscp === 'number' && { dscp: esp.dscp }),
+    ...(esp?.ecn === 'compatibility' && { ecn: esp.ecn }),
+    ...(esp?.tfc !== undefined && { tfc: esp.tfc }),
+  }
+  return Object.keys(wrapping).length === 0 ? {} : { wrapping }
 }
 
 function rekeyLimits({ esp }: Tunnel): { ms: number; bytes?: number; packets?: number } {

@@ -309,6 +309,17 @@ export class Connections {
         reporter.logger.log('debug', 'packet for a tunnel that is down', { peer: tunnel?.peer, tunnel: tunnel?.tunnel })
         return
       }
+      case 'ike': {
+        const { data, family, localAddress, remoteAddress, remotePort } = event
+        const { nattPort } = this.#options.config().listen
+        this.onDatagram(data, family, localAddress, nattPort, remoteAddress, remotePort)
+        return
+      }
+      case 'selector-mismatch': {
+        const { spi, packet } = event
+        this.#driver.input('selector-mismatch', (endpoint, time) => endpoint.handleSelectorMismatch(spi, packet, time))
+        return
+      }
       case 'soft-limit': {
         this.#driver.input('soft-limit', (endpoint, time) => endpoint.handleSoftLimit(event.handle, time))
         return

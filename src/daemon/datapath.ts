@@ -7,7 +7,7 @@ import type { IkeEvent } from '../ike/api.ts'
 import type { NativeAddon, OuterDf, SaCounters } from '../io/native.ts'
 import type { ChildSa } from '../sa/child-sa.ts'
 import type { TrafficSelector } from '../sa/traffic-selector.ts'
-import { pathToNative, selectorsToNative } from './to-native.ts'
+import { pathToNative, selectorsToNative, wrappingToNative } from './to-native.ts'
 import { meet, type PartState, TunnelPolicies, type Way } from './tunnel-policies.ts'
 
 type SadbAddon = Pick<
@@ -151,7 +151,7 @@ export class Datapath {
       })
       try {
         const { df = 'copy', clampMss = true } = slot.configured
-        const rules = { df, clampMss, inboundSpi: sa.inboundSpi }
+        const rules = { df, clampMss, inboundSpi: sa.inboundSpi, ...wrappingToNative(sa.wrapping) }
         this.#addon.addOutbound({ ...keys(sa.outboundKeys), ...rules, handle: sa.id, spi: sa.outboundSpi, path })
       } catch (error) {
         this.#addon.removeInbound(sa.inboundSpi)

@@ -2,8 +2,8 @@
  * Inbound half of an ESP SA (RFC 4303 §3.4). Stages, in the order in which a packet meets them; a packet that fails one
  * is dropped there, with that reason:
  *
- *   ESP packet ─► length ─► replay, first check ─► ICV ─► replay, second check ─► padding ─► next header ─► selectors
- *               malformedEsp      replay         badIcv       replay         badPadding   dummy,       selectorMismatch
+ *   ESP packet ─► length ─► replay, first check ─► ICV ─► replay, second check ─► padding ─► next header ─► selectors ─► ECN
+ *               malformedEsp      replay         badIcv       replay         badPadding   dummy,  selectorMismatch  ceOverNotEct
  *                                                                                         badPadding,
  *                                                                                         malformedInner
  *
@@ -17,6 +17,7 @@ import { ESP_HEADER_LENGTH, ESP_TRAILER_LENGTH } from '../wire/esp.ts'
 import { type IpPacket, parseIpPacket } from '../wire/ip.ts'
 import { NEXT_HEADER, unpad } from './padding.ts'
 import type { ReplayWindow } from './replay-window.ts'
+import { mergeEcn } from './traffic-class.ts'
 import type { EspTransform } from './transform.ts'
 
 /** The inner packet, or why there is none. */
@@ -40,6 +41,17 @@ export interface SelectorPair {
   readonly remote: readonly TrafficSelector[]
 }
 
+/** What the owner of an SA is told of a packet on its way. */
+export interface InboundObserver {
+  /**
+   * Once when the packet was authenticated as new: whether its sequence number is the highest so far. Also for packets that a
+   * later stage drops.
+   */
+  onAuthentic?(newest: boolean): void
+  /** It is dropped as `selectorMismatch`. */
+  onMismatch?(inner: Uint8Array): void
+}
+
 export class InboundSa {
   readonly spi: number
   readonly transform: EspTransform
@@ -57,10 +69,9 @@ export class InboundSa {
   /**
    * @param packet a whole ESP packet with this SA's SPI
    * @param sequenceLow the number in its header
-   * @param onAuthentic called once when the packet was authenticated as new: its sequence number, and whether it is the
-   *   newest so far. Also for packets that a later stage drops.
+   * @param outerClass DSCP and ECN of the datagram
    */
-  open(packet: Uint8Array, sequenceLow: number, onAuthentic?: (newest: boolean) => void): Opened {
+  open(packet: Uint8Array, sequenceLow: number, observer: InboundObserver = {}, outerClass = 0): Opened {
     if (!hasWholeBody(this.transform, packet)) return 'malformedEsp'
     const sequence = this.replay.inferSequence(sequenceLow)
     if (!this.replay.mayAccept(sequence)) return 'replay'
@@ -68,10 +79,14 @@ export class InboundSa {
     if (padded === undefined) return 'badIcv'
     const newest = sequence > this.replay.top
     if (!this.replay.accept(sequence)) return 'replay'
-    onAuthentic?.(newest)
+    observer.onAuthentic?.(newest)
     const opened = unwrap(padded)
     if (typeof opened === 'string') return opened
-    if (!inboundMatch(this.selectors, opened.view)) return 'selectorMismatch'
+    if (!inboundMatch(this.selectors, opened.view)) {
+      observer.onMismatch?.(opened.inner)
+      return 'selectorMismatch'
+    }
+    if (!mergeEcn(opened.inner, opened.view.trafficClass, outerClass)) return 'ceOverNotEct'
     this.counters.packets += 1n
     this.counters.bytes += BigInt(opened.inner.length)
     return opened

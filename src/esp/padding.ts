@@ -21,6 +21,12 @@ export function pad(payload: Uint8Array, nextHeader: number, alignment: number, 
   return padded
 }
 
+/** @returns octets of TFC padding for a packet of `length` octets; what is larger than the device's MTU is not padded */
+export function tfcLength(length: number, tfc: number | 'mtu' | undefined, innerMtu: number): number {
+  if (tfc === undefined) return 0
+  return Math.max(0, Math.min(tfc === 'mtu' ? innerMtu : tfc, innerMtu) - length)
+}
+
 /** @returns payload, with what TFC padding it has, as a view; undefined when the padding is not 1, 2, 3, … (ESP-12) */
 export function unpad(padded: Uint8Array): { payload: Uint8Array; nextHeader: number } | undefined {
   const padLength = padded[padded.length - 2]

@@ -4,7 +4,7 @@
  * addon hashes. It seals nothing: twin.ts does.
  */
 import type { Instant, Rng } from '../env.ts'
-import type { EspSuite } from '../sa/child-sa.ts'
+import type { EspSuite, Wrapping } from '../sa/child-sa.ts'
 import { DROP_REASONS, type DropReason } from '../sa/drop.ts'
 import { MIN_CHILD_SPI } from '../wire/esp.ts'
 import type { IpPacket } from '../wire/ip.ts'
@@ -43,6 +43,7 @@ export interface OutboundSaSpec extends SaKeys {
   readonly path: SaPath
   /** First sequence number to send is this plus one. */
   readonly sequence?: bigint
+  readonly wrapping?: Wrapping
 }
 
 export interface Policy extends SelectorPair {
@@ -66,13 +67,15 @@ export interface InboundEntry {
   /** Its remote end is the last source that was configured or reported. */
   path: SaPath
   lastMs: Instant
-  /** When `endpoint-moved` was raised last. */
+  /** When `endpoint-moved` and `selector-mismatch` were raised last. */
   movedAt: Instant | undefined
+  mismatchAt: Instant | undefined
 }
 
 export interface OutboundEntry {
   readonly handle: number
   readonly sa: OutboundSa
+  readonly wrapping: Wrapping
   path: SaPath
   lastMs: Instant
   softLimitTold: boolean
@@ -99,7 +102,7 @@ export class Sadb {
     const transform = espTransform(spec, { encr: spec.encrKey, integ: spec.integKey })
     const replay = new ReplayWindow(spec.replayWindow, spec.esn)
     const sa = new InboundSa(spec.spi, transform, replay, { local: spec.local, remote: spec.remote })
-    this.#inbound.set(spec.spi, { sa, path: spec.path, lastMs: 0, movedAt: undefined })
+    this.#inbound.set(spec.spi, { sa, path: spec.path, lastMs: 0, movedAt: undefined, mismatchAt: undefined })
   }
 
   removeInbound(spi: number): boolean {
@@ -113,7 +116,8 @@ export class Sadb {
     if (this.#outbound.has(spec.handle)) throw new RangeError(`outbound handle ${spec.handle} is taken`)
     const transform = espTransform(spec, { encr: spec.encrKey, integ: spec.integKey })
     const sa = new OutboundSa(spec.spi, transform, spec.esn, this.#rng, spec.sequence)
-    this.#outbound.set(spec.handle, { handle: spec.handle, sa, path: spec.path, lastMs: 0, softLimitTold: false })
+    const { handle, path, wrapping = {} } = spec
+    this.#outbound.set(handle, { handle, sa, path, wrapping, lastMs: 0, softLimitTold: false })
   }
 
   /** Policies that name it drop as `noSa` from now on. */

@@ -18,12 +18,15 @@ import { formatSelector } from '../sa/traffic-selector.ts'
 import { demultiplex, readEspHeader } from '../wire/esp.ts'
 import { parseIpPacket } from '../wire/ip.ts'
 import type { SelectorPair } from './inbound.ts'
-import { NEXT_HEADER } from './padding.ts'
+import { NEXT_HEADER, tfcLength } from './padding.ts'
 import { type InboundEntry, type OutboundEntry, Sadb, type SaPath } from './sadb.ts'
+import { outerClass } from './traffic-class.ts'
 
 /** A UDP datagram on its path; the same shape as the IKE core's. */
 export interface EspDatagram extends Path {
   readonly data: Uint8Array
+  /** DSCP and ECN of the outer header; absent: 0. */
+  readonly trafficClass?: number
 }
 
 export type OutboundVerdict =
@@ -48,12 +51,16 @@ export type EspEvent =
       readonly port: number
     }
   | { readonly type: 'acquire'; readonly policy: number }
+  /** An authentic packet outside of its SA's selectors was dropped; `packet` is its beginning. */
+  | { readonly type: 'selector-mismatch'; readonly spi: number; readonly packet: Uint8Array }
   | { readonly type: 'soft-limit'; readonly handle: number }
 
 /** UDP encapsulation (RFC 3948). */
 const NAT_TRAVERSAL_PORT = 4500
-/** Implementation constant, the addon's too: `acquire` per policy and `endpoint-moved` per SA come at most this often. */
+/** Implementation constant, the addon's too: `acquire` per policy, the others per SA come at most this often. */
 const EVENT_INTERVAL_MS = 1000
+/** Implementation constant, the addon's too: octets of a packet in `selector-mismatch`; IPv6 and a transport header. */
+const SAMPLE_LENGTH = 64
 const NEXT_HEADER_OF = { 4: NEXT_HEADER.IPV4, 6: NEXT_HEADER.IPV6 } as const
 
 interface Child {
@@ -68,6 +75,8 @@ interface Child {
 
 export class EspTwin {
   readonly sadb: Sadb
+  /** MTU of the device that the packets come from: TFC padding fills up to it at most. */
+  innerMtu = 1438
   readonly #events: EspEvent[] = []
   readonly #acquiredAt = new Map<number, Instant>()
   /** The last one of a policy carries its traffic. */
@@ -88,7 +97,8 @@ export class EspTwin {
     const selectors = { local: sa.localSelectors, remote: sa.remoteSelectors }
     const inboundKeys = saKeys(sa.suite, sa.inboundKeys)
     this.sadb.addInbound({ ...inboundKeys, ...selectors, spi: sa.inboundSpi, replayWindow: sa.replayWindow, path })
-    this.sadb.addOutbound({ ...saKeys(sa.suite, sa.outboundKeys), handle: sa.id, spi: sa.outboundSpi, path })
+    const { wrapping = {} } = sa
+    this.sadb.addOutbound({ ...saKeys(sa.suite, sa.outboundKeys), handle: sa.id, spi: sa.outboundSpi, path, wrapping })
     const name = policyName(sa)
     const predecessor = this.#children.find((child) => child.policyName === name && !child.isMuted)
     const child = {
@@ -156,11 +166,14 @@ export class EspTwin {
       held.push(packet, now)
       return { kind: 'hold' }
     }
-    const data = entry.sa.seal(packet.subarray(0, view.totalLength), NEXT_HEADER_OF[view.version])
+    const { wrapping } = entry
+    const tfc = tfcLength(view.totalLength, wrapping.tfc, this.innerMtu)
+    const data = entry.sa.seal(packet.subarray(0, view.totalLength), NEXT_HEADER_OF[view.version], tfc)
     if (data === undefined) return this.#drop('seqExhausted')
     entry.lastMs = now
     this.#tellSoftLimit(entry)
-    return { kind: 'transmit', datagram: { data, ...datagramPath(entry.path) } }
+    const trafficClass = outerClass(view.trafficClass, wrapping)
+    return { kind: 'transmit', datagram: { data, trafficClass, ...datagramPath(entry.path) } }
   }
 
   /**
@@ -185,10 +198,14 @@ export class EspTwin {
     if (header === undefined) return this.#drop('malformedEsp')
     const entry = this.sadb.inboundBySpi(header.spi)
     if (entry === undefined) return this.#drop('unknownSpi')
-    const opened = entry.sa.open(data, header.sequenceLow, (newest) => {
-      entry.lastMs = now
-      if (newest) this.#followEndpoint(entry, datagram.remote, now)
-    })
+    const observer = {
+      onAuthentic: (newest: boolean) => {
+        entry.lastMs = now
+        if (newest) this.#followEndpoint(entry, datagram.remote, now)
+      },
+      onMismatch: (inner: Uint8Array) => this.#tellMismatch(entry, inner, now),
+    }
+    const opened = entry.sa.open(data, header.sequenceLow, observer, datagram.trafficClass)
     return typeof opened === 'string' ? this.#drop(opened) : { kind: 'deliver', inner: opened.inner.slice() }
   }
 
@@ -205,6 +222,12 @@ export class EspTwin {
     if (last !== undefined && now - last < EVENT_INTERVAL_MS) return
     this.#acquiredAt.set(policy, now)
     this.#events.push({ type: 'acquire', policy })
+  }
+
+  #tellMismatch(entry: InboundEntry, inner: Uint8Array, now: Instant): void {
+    if (entry.mismatchAt !== undefined && now - entry.mismatchAt < EVENT_INTERVAL_MS) return
+    entry.mismatchAt = now
+    this.#events.push({ type: 'selector-mismatch', spi: entry.sa.spi, packet: inner.slice(0, SAMPLE_LENGTH) })
   }
 
   #tellSoftLimit(entry: OutboundEntry): void {

@@ -1,7 +1,8 @@
 /** Watches the limits of an IKE SA and of its Child SAs; what is over them becomes a task (RFC 7296 §2.8). */
 import type { Instant } from '../env.ts'
-import { REKEY_RETRY_MS, USAGE_INTERVAL_MS } from './constants.ts'
+import { REKEY_RETRY_MS, USAGE_INTERVAL_MS, VOLUME_GRACE_MS } from './constants.ts'
 import type { Core } from './core.ts'
+import { removeChild } from './exchanges/child.ts'
 import type { IkeSa, LiveChild } from './ike-sa.ts'
 import type { Lifetime } from './lifetime.ts'
 import { schedule } from './tasks.ts'
@@ -49,9 +50,15 @@ export function rekeySoon(core: Core, sa: IkeSa, child: LiveChild, now: Instant)
 
 function checkChild(core: Core, sa: IkeSa, child: LiveChild, now: Instant): void {
   if (child.lifetime.hardAt <= now) {
+    // The Delete may have to wait for an answer to another request; traffic does not go on until then (ARC-18).
+    if (sa.state.name === 'established') removeChild(core, sa.state.peer, child)
     child.lifetime = { softAt: Number.POSITIVE_INFINITY, hardAt: now + REKEY_RETRY_MS }
     schedule(core, sa, { kind: 'delete-child', childId: child.sa.id }, now)
-  } else if (isRunning(child) && (child.lifetime.softAt <= now || isUsedUp(core, child, now))) {
+  } else if (isRunning(child) && isUsedUp(core, child, now)) {
+    // Its volume is its soft limit. The hard one is a time: a fast path carries a tenth more between two looks.
+    child.lifetime = { ...child.lifetime, hardAt: Math.min(child.lifetime.hardAt, now + VOLUME_GRACE_MS) }
+    rekeySoon(core, sa, child, now)
+  } else if (isRunning(child) && child.lifetime.softAt <= now) {
     rekeySoon(core, sa, child, now)
   }
 }

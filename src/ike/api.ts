@@ -5,7 +5,7 @@
 import type { CryptoJob, CryptoJobResult } from '../crypto/jobs.ts'
 import type { PrivateKey, PublicKey } from '../crypto/types.ts'
 import type { Instant } from '../env.ts'
-import type { ChildSa, Path } from '../sa/child-sa.ts'
+import type { ChildSa, Path, Wrapping } from '../sa/child-sa.ts'
 import type { SuiteProposal } from '../sa/proposal.ts'
 import type { TrafficSelector } from '../sa/traffic-selector.ts'
 
@@ -36,6 +36,7 @@ export interface TunnelConfig {
   readonly remoteSelectors: readonly TrafficSelector[]
   readonly espProposals: readonly SuiteProposal[]
   readonly replayWindow: number
+  readonly wrapping?: Wrapping
   /** `up` (default): kept up for a peer that we were told to reach. Others are made when asked for. */
   readonly start?: 'up' | 'on-traffic' | 'wait'
   /** Soft limits: the Child SA is rekeyed there. Absent or 0: none. The datapath has its own for sequence numbers. */
@@ -339,6 +340,8 @@ export interface IkeEndpointApi {
   handlePathNews(inboundSpi: number, news: PathNews, now: Instant): void
   /** An authenticated ESP packet came from a new source (shard event). */
   handleEndpointMoved(inboundSpi: number, remote: Path['remote'], now: Instant): void
+  /** An authentic packet lay outside of its SA's selectors and was dropped. @param packet its beginning */
+  handleSelectorMismatch(inboundSpi: number, packet: Uint8Array, now: Instant): void
   pollTransmit(): Datagram | undefined
   pollEvent(): IkeEvent | undefined
   pollTimeout(): { readonly at: Instant; readonly reason: TimerName } | undefined

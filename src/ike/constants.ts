@@ -98,6 +98,10 @@ export const LINGER_MS = 5_000
 export const TAKE_OVER_MS = 1_000
 /** Volume limits of Child SAs are looked at this often; where there are none, never. */
 export const USAGE_INTERVAL_MS = 1_000
+/** A Child SA that has carried its volume and could not be rekeyed is gone this long after. */
+export const VOLUME_GRACE_MS = 30_000
+/** INVALID_SELECTORS is told, and written into the log when it is heard, at most this often per IKE SA. */
+export const INVALID_SELECTORS_INTERVAL_MS = 60_000
 /** Of two SAs made at once the peer deletes its own, IKE SA or Child SA; if that Delete is lost, this ends it. */
 export const REDUNDANT_LIFE_MS = 30_000
 /** A peer that has neither spoken nor asked again since our answer has it after this long, or is gone. */

@@ -36,6 +36,7 @@ import { bequeathToOthers, isCarried, settle } from './duplicates.ts'
 import { dropAll } from './exchanges/children.ts'
 import { beginDelete } from './exchanges/informational.ts'
 import { handleInitRequest } from './exchanges/init-responder.ts'
+import { reportSelectors } from './exchanges/invalid-selectors.ts'
 import { HalfOpen } from './half-open.ts'
 import type { IkeSa } from './ike-sa.ts'
 import { Jobs } from './jobs.ts'
@@ -192,6 +193,10 @@ export class IkeEndpoint implements IkeEndpointApi {
   handleEndpointMoved(inboundSpi: number, remote: SocketAddress, _now: Instant): void {
     const sa = this.#sas.byInboundSpi(inboundSpi)
     if (sa !== undefined) followPeer(this.#core, sa, remote, 'esp')
+  }
+
+  handleSelectorMismatch(inboundSpi: number, packet: Uint8Array, now: Instant): void {
+    reportSelectors(this.#core, this.#sas.byInboundSpi(inboundSpi), inboundSpi, packet, now)
   }
 
   handlePathNews(inboundSpi: number, news: PathNews, now: Instant): void {

@@ -82,6 +82,8 @@ export interface LiveChild {
   isOutdated?: boolean
   /** Id of the Child SA that takes over; set once it exists. */
   replacedBy?: number
+  /** Its time is over: it carries nothing any more, though its Delete is not through. */
+  isRemoved?: boolean
 }
 
 /** A deleted predecessor that still receives: packets of before the switch may be on their way (V2-033). */
@@ -195,6 +197,8 @@ export class IkeSa {
   /** Time of our last answer, be it sent again because the peer asked again. */
   lastAnswered: Instant = Number.NEGATIVE_INFINITY
   readonly lingering = new Map<number, LingeringChild>()
+  /** When INVALID_SELECTORS was told and heard last. */
+  readonly selectors = { toldAt: Number.NEGATIVE_INFINITY, heardAt: Number.NEGATIVE_INFINITY }
   lifetime: Lifetime = NO_LIMIT
   /** Our part in the IKE_AUTH that it descends from: rekeying may have turned `role`. */
   authenticatedAs: Role

@@ -21,6 +21,8 @@ export type TaskGoal =
   | { readonly kind: 'update-addresses' }
   | { readonly kind: 'check-path' }
   | { readonly kind: 'announce-addresses' }
+  /** A packet on the SA of this SPI lay outside of its selectors; `packet` is its beginning. */
+  | { readonly kind: 'invalid-selectors'; readonly inboundSpi: number; readonly packet: Uint8Array }
   /** Find out what the path carries. */
   | { readonly kind: 'probe-path' }
 

@@ -24,6 +24,7 @@ export type RequestPurpose =
   | 'update-addresses'
   | 'check-path'
   | 'follow-up'
+  | 'invalid-selectors'
   | 'probe-path'
 
 /** A request or response that may have to go again. */

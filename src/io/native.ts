@@ -101,6 +101,12 @@ export interface NativeOutboundSa extends NativeSaKeys {
   readonly path: NativePath
   /** First sequence number to send is this plus one; 0 for a new SA. */
   readonly sequence?: bigint
+  /** DSCP of the outer header, 0–63; absent: that of the inner packet. */
+  readonly dscp?: number
+  /** Outer ECN is Not-ECT; absent: that of the inner packet. */
+  readonly hideEcn?: boolean
+  /** Shorter inner packets are filled up with TFC padding to so many octets, at most to `setInnerMtu`; absent or 0: none. */
+  readonly tfc?: number
   /** Where the DF bit of the outer IPv4 header comes from (RFC 4301 §8.1); absent: `copy`. */
   readonly df?: OuterDf
   /** TCP connections that begin through the tunnel get segments that fit. Absent: no. */
@@ -154,6 +160,18 @@ export type ShardEvent =
       readonly port: number
     }
   | { readonly type: 'acquire'; readonly policy: number }
+  /** A message of an IKE SA that the kernel had joined to ESP packets (UDP_GRO) and so brought here, marker included. */
+  | {
+      readonly type: 'ike'
+      readonly data: Uint8Array
+      readonly family: 4 | 6
+      /** '' when the kernel did not say. */
+      readonly localAddress: string
+      readonly remoteAddress: string
+      readonly remotePort: number
+    }
+  /** An authentic packet outside of its SA's selectors was dropped; `packet` is its beginning. At most once a second per SA. */
+  | { readonly type: 'selector-mismatch'; readonly spi: number; readonly packet: Uint8Array }
   /** An outbound SA nears its sequence or AEAD limit. */
   | { readonly type: 'soft-limit'; readonly handle: number }
   /** Large packets leave on this outbound SA and nothing comes back on its other direction; or a minute has passed. */
@@ -232,6 +250,8 @@ export interface NativeAddon extends NativePrimitives {
   setPolicy(policy: NativePolicy): void
   removePolicy(id: number): boolean
   setOutboundPath(handle: number, path: NativePath): void
+  /** MTU of the TUN device, octets: no TFC padding makes a packet larger. */
+  setInnerMtu(mtu: number): void
   /**
    * What the path of an outbound SA carries: inner packets that need more are cut, or dropped and their source is told.
    * @param mtu octets of the outer IP packet, at least 576
@@ -248,6 +268,8 @@ export interface NativeAddon extends NativePrimitives {
   espOpen(keys: NativeSaKeys, sequence: bigint, packet: Uint8Array): { inner: Uint8Array; nextHeader: number } | string
   /** One replay window: feeds each sequence number as an authenticated packet; 1 accepted, 0 dropped. */
   replayRun(window: number, esn: boolean, wireSequences: readonly number[]): Uint8Array
+  /** What comes out of the tunnel when the outer header had this traffic class (RFC 6040 §4.2), or a drop reason. */
+  mergeEcn(packet: Uint8Array, outer: number): Uint8Array | string
   /** Seals `count` packets of `size` octets in one call. @returns nanoseconds per packet */
   benchSeal(keys: NativeSaKeys, size: number, count: number): number
   benchOpen(keys: NativeSaKeys, size: number, count: number): number

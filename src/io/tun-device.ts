@@ -14,7 +14,7 @@ export interface DeviceAddress {
   readonly prefixLength: number
 }
 
-type TunAddon = Pick<NativeAddon, 'openTun' | 'closeFd'>
+type TunAddon = Pick<NativeAddon, 'openTun' | 'closeFd' | 'setInnerMtu'>
 
 /** Errors of opening, by errno. */
 function openFailure(name: string, error: unknown): TsvpnError {
@@ -107,7 +107,7 @@ export class TunDevice {
       6,
       this.#of(6).map((cidr) => `address add ${batchWord(cidr)} dev ${device} nodad noprefixroute`),
     )
-    this.#mtu = mtu
+    this.#keepMtu(mtu)
     this.#isUp = true
   }
 
@@ -157,7 +157,7 @@ export class TunDevice {
     const { failures } = await ipBatchAsync(4, [`link set dev ${batchWord(this.name)} mtu ${Math.trunc(mtu)}`])
     const [failure] = failures
     if (failure !== undefined) throw new TsvpnError('TSVPN_SYSTEM', `ip ${failure.command}: ${failure.error}`)
-    this.#mtu = mtu
+    this.#keepMtu(mtu)
   }
 
   /** The device disappears. Safe to call twice. */
@@ -166,6 +166,12 @@ export class TunDevice {
     this.#isOpen = false
     this.#isUp = false
     for (const fd of this.fds) this.#addon.closeFd(fd)
+  }
+
+  /** The datapath pads up to it. */
+  #keepMtu(mtu: number): void {
+    this.#mtu = mtu
+    this.#addon.setInnerMtu(mtu)
   }
 
   #of(family: Family): string[] {

@@ -29,6 +29,19 @@ export interface EspKeys {
   readonly integ: Uint8Array
 }
 
+/** How what we send on a Child SA looks from outside, as far as that is ours to choose. */
+export interface Wrapping {
+  /** DSCP of the outer header, 0–63; absent: the inner packet's (RFC 4301 §5.1.2.1). */
+  readonly dscp?: number
+  /** RFC 6040 §4.1. `normal` (default): the inner packet's ECN; `compatibility`: Not-ECT, so that nobody marks it. */
+  readonly ecn?: 'normal' | 'compatibility'
+  /**
+   * TFC padding (RFC 4303 §2.7): shorter inner packets are filled up to so many octets, `mtu`: to the device's MTU, beyond
+   * which none is filled. Absent: no padding.
+   */
+  readonly tfc?: number | 'mtu'
+}
+
 export interface ChildSa {
   /** Unique within one endpoint for its life; also names the outbound SA in the datapath. */
   readonly id: number
@@ -49,4 +62,5 @@ export interface ChildSa {
   readonly path: Path
   /** Packets; 0 disables the check. */
   readonly replayWindow: number
+  readonly wrapping?: Wrapping
 }

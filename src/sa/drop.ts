@@ -30,6 +30,8 @@ export const DROP_REASONS = [
   'dummy',
   /** Inbound: the TUN device did not take the packet. */
   'tunWriteFailed',
+  /** Inbound: the outer header says congestion (CE) and the inner one is Not-ECT (ECN-02): dropped as a full queue would. */
+  'ceOverNotEct',
 ] as const
 
 export type DropReason = (typeof DROP_REASONS)[number]

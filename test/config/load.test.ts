@@ -150,7 +150,7 @@ peers:
       lan:
         remote: ["10.2.0.0/16[tcp/443]", "fd01::/64"]
         start: wait
-        esp: { proposals: [aes256gcm16-ecp384, aes256-sha512], replayWindow: 64, df: set, clampMss: false, rekey: 30m, rekeyBytes: 1000000000, rekeyPackets: 1000000 }
+        esp: { proposals: [aes256gcm16-ecp384, aes256-sha512], replayWindow: 64, df: set, clampMss: false, rekey: 30m, rekeyBytes: 1000000000, rekeyPackets: 1000000, dscp: 46, ecn: compatibility, tfc: mtu }
 `,
       { env: { BRANCH_PSK: '0x00112233445566778899aabbccddeeff' } },
     )
@@ -188,6 +188,7 @@ peers:
     expect(tunnel?.remoteSelectors.map(formatSelector)).toEqual(['10.2.0.0/16[tcp/443]', 'fd01::/64'])
     expect(tunnel?.espProposals.map((p) => formatSuite(p.transforms))).toEqual(['aes256gcm16-ecp384', 'aes256-sha512'])
     expect(tunnel).toMatchObject({ start: 'wait', replayWindow: 64, df: 'set', clampMss: false })
+    expect(tunnel?.wrapping).toEqual({ dscp: 46, ecn: 'compatibility', tfc: 'mtu' })
     expect(tunnel?.rekey).toEqual({ ms: 1_800_000, bytes: 1_000_000_000, packets: 1_000_000 })
   })
 
@@ -264,6 +265,22 @@ describe('a mistake is told with line, column, key, expected and found', () => {
     [
       file({ tunnel: 'remote: [10.2.0.0/16]\n        esp: { replayWindow: 70000 }' }),
       'office.yaml:12:30: peers.branch.tunnels.lan.esp.replayWindow: expected a number of packets from 0 to 65536, found the number 70000',
+    ],
+    [
+      file({ tunnel: 'remote: [10.2.0.0/16]\n        esp: { dscp: 64 }' }),
+      'office.yaml:12:22: peers.branch.tunnels.lan.esp.dscp: expected copy or a DSCP from 0 to 63, found the number 64',
+    ],
+    [
+      file({ tunnel: 'remote: [10.2.0.0/16]\n        esp: { dscp: EF }' }),
+      'office.yaml:12:22: peers.branch.tunnels.lan.esp.dscp: expected copy or a DSCP from 0 to 63, found "EF"',
+    ],
+    [
+      file({ tunnel: 'remote: [10.2.0.0/16]\n        esp: { ecn: off }' }),
+      'office.yaml:12:21: peers.branch.tunnels.lan.esp.ecn: expected normal or compatibility, found "off"',
+    ],
+    [
+      file({ tunnel: 'remote: [10.2.0.0/16]\n        esp: { tfc: 63 }' }),
+      'office.yaml:12:21: peers.branch.tunnels.lan.esp.tfc: expected mtu or a number of bytes from 64 to 65000, found the number 63',
     ],
     [
       file({ tunnel: 'remote: ["fd00::/64"]' }),

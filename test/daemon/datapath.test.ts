@@ -141,6 +141,19 @@ describe('policies', () => {
     expect(addon.policies.get(1)?.remote).toEqual([selector('10.2.0.0/24')])
   })
 
+  test('DSCP, ECN and padding go to the addon in its words; nothing of them when nothing is configured', () => {
+    const { addon, datapath } = build()
+    datapath.install(child(1))
+    datapath.install(child(2, { wrapping: { dscp: 0, ecn: 'compatibility', tfc: 'mtu' } }))
+    datapath.install(child(3, { wrapping: { ecn: 'normal', tfc: 700 } }))
+    const words = ({ dscp, hideEcn, tfc }: Partial<NativeOutboundSa> = {}) => ({ dscp, hideEcn, tfc })
+    expect([1, 2, 3].map((id) => words(addon.outbound.get(id)))).toEqual([
+      {},
+      { dscp: 0, hideEcn: true, tfc: 65_535 },
+      { tfc: 700 },
+    ])
+  })
+
   test('clear leaves nothing', () => {
     const { addon, datapath } = build()
     datapath.install(child(1))

@@ -52,6 +52,7 @@ class Script implements IkeEndpointApi {
   }
   completeJob(): void {}
   handleEndpointMoved(): void {}
+  handleSelectorMismatch(): void {}
   pollTransmit(): Datagram | undefined {
     return this.transmits.shift()
   }

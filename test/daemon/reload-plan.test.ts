@@ -166,6 +166,14 @@ const ROWS: readonly (readonly [key: string, from: string, to: string, line: str
     esp('replayWindow: 64'),
     '~ peer office, tunnel lan: esp.replayWindow 4096 → 64 (new keys, no packet lost)',
   ],
+  ['esp.dscp', LAN, esp('dscp: 0'), '~ peer office, tunnel lan: esp.dscp copy → 0 (new keys, no packet lost)'],
+  [
+    'esp.ecn',
+    LAN,
+    esp('ecn: compatibility'),
+    '~ peer office, tunnel lan: esp.ecn normal → compatibility (new keys, no packet lost)',
+  ],
+  ['esp.tfc', LAN, esp('tfc: mtu'), '~ peer office, tunnel lan: esp.tfc none → mtu (new keys, no packet lost)'],
   [
     'esp.df',
     LAN,

@@ -189,6 +189,6 @@ export function twinPair(options: PairOptions = {}): TwinPair {
 export function send(twin: EspTwin, packet: Uint8Array, now = 0) {
   const verdict = twin.outbound(packet, now)
   if (verdict.kind !== 'transmit') throw new Error(`dropped: ${JSON.stringify(verdict)}`)
-  const { data, local, remote } = verdict.datagram
-  return { data, local: remote, remote: local }
+  const { local, remote, ...datagram } = verdict.datagram
+  return { ...datagram, local: remote, remote: local }
 }

@@ -3,8 +3,10 @@ import { TsvpnError } from '../../src/errors.ts'
 import { hasWholeBody } from '../../src/esp/inbound.ts'
 import { NEXT_HEADER, pad, unpad } from '../../src/esp/padding.ts'
 import { ReplayWindow } from '../../src/esp/replay-window.ts'
+import { mergeEcn } from '../../src/esp/traffic-class.ts'
 import { type EspTransform, espTransform } from '../../src/esp/transform.ts'
 import { type CryptoBackendName, loadNative, type NativeAddon, type NativeSaKeys } from '../../src/io/native.ts'
+import { parseIpPacket } from '../../src/wire/ip.ts'
 
 export interface EspImplementation {
   readonly name: string
@@ -12,6 +14,7 @@ export interface EspImplementation {
   seal: NativeAddon['espSeal']
   open: NativeAddon['espOpen']
   replayRun: NativeAddon['replayRun']
+  mergeEcn: NativeAddon['mergeEcn']
 }
 
 const NEXT_HEADER_OF: ReadonlyMap<number, number> = new Map([
@@ -46,6 +49,12 @@ export const twin: EspImplementation = {
       return window.mayAccept(sequence) && window.accept(sequence) ? 1 : 0
     })
   },
+  mergeEcn(packet, outer) {
+    const view = parseIpPacket(packet)
+    if (view === undefined) throw new RangeError('packet: expected an IPv4 or IPv6 packet')
+    const copy = packet.slice()
+    return mergeEcn(copy, view.trafficClass, outer) ? copy : 'ceOverNotEct'
+  },
 }
 
 /** The addon with one of its cipher backends. */
@@ -57,6 +66,7 @@ function nativeWith(addon: NativeAddon, backend: CryptoBackendName): EspImplemen
     seal: (keys, ...args) => addon.espSeal({ ...keys, backend }, ...args),
     open: (keys, ...args) => addon.espOpen({ ...keys, backend }, ...args),
     replayRun: addon.replayRun.bind(addon),
+    mergeEcn: addon.mergeEcn.bind(addon),
   }
 }
 

@@ -51,6 +51,68 @@ describe('limits', () => {
     expectAgreement(pair)
   })
 
+  /** Whatever the left side asks of CREATE_CHILD_SA is answered with this notify, or not at all. */
+  function refuseRekeying(pair: Pair & { ring: KeyRing }, notifyType: number | undefined): void {
+    pair.net.tap = (datagram, now) => {
+      const message = ikeIn(datagram)
+      if (message?.header.exchangeType !== EXCHANGE_TYPE.CREATE_CHILD_SA) return datagram
+      if (notifyType === undefined || message.header.isResponse) return undefined
+      const fromOriginalInitiator = !message.header.fromOriginalInitiator
+      const notify = { type: 'Notify', protocol: 0, spi: new Uint8Array(), notifyType, data: new Uint8Array() } as const
+      const answer = pair.ring.seal({ ...message.header, isResponse: true, fromOriginalInitiator }, [notify])
+      deliver(pair.left, answer, { address: RIGHT }, now)
+      return undefined
+    }
+  }
+
+  const LIMITS = [
+    ['time', { ms: 10 * MINUTE }, 11 * MINUTE],
+    ['octets', { bytes: 500 }, 40_000],
+    ['packets', { packets: 5 }, 40_000],
+  ] as const
+
+  /** Traffic each second. @returns how many went missing */
+  function busy(pair: Pair, forMs: number): number {
+    let lost = 0
+    for (let t = 0; t < forMs; t += 1_000) {
+      if (!trafficFlows(pair)) lost++
+      pair.world.run(1_000)
+    }
+    return lost
+  }
+
+  describe.each(LIMITS)('ARC-18 a Child SA at its limit by %s', (_, rekey, within) => {
+    const limited: Partial<PeerConfig> = { tunnels: [{ ...lan(), rekey }], onDead: 'clear' }
+    const first = (pair: Pair) => pair.left.installed.keys().next().value ?? -1
+
+    it('is replaced, and nothing is lost', () => {
+      const pair = connected(limited)
+      const before = spis(pair.left)
+      expect(busy(pair, within)).toBe(0)
+      expect(spis(pair.left)).not.toEqual(before)
+    })
+
+    it('is gone in time where the peer refuses to rekey it', () => {
+      const pair = connected(limited)
+      const id = first(pair)
+      refuseRekeying(pair, NOTIFY.TEMPORARY_FAILURE)
+      busy(pair, within)
+      expect(pair.left.installed.has(id)).toBe(false)
+    })
+
+    it('carries nothing more where the peer says nothing, and then the IKE SA ends, too', () => {
+      const pair = connected(limited)
+      refuseRekeying(pair, undefined)
+      busy(pair, within)
+      expect(pair.left.installed.size).toBe(0)
+      expect(trafficFlows(pair)).toBe(false)
+      pair.world.run(2 * MINUTE)
+      expect(pair.left.eventsOf('ike-sa-closed').map(({ failure }) => failure.reason)).toEqual(['peer-dead'])
+      // It was told once, not again when the IKE SA went.
+      expect(pair.left.eventsOf('remove-child-sa')).toHaveLength(1)
+    })
+  })
+
   it('a byte limit is noticed within a second or two', () => {
     const pair = connected({ tunnels: [{ ...lan(), rekey: { bytes: 500 } }] })
     const before = spis(pair.left)

@@ -1,16 +1,19 @@
 /** Rows of PROTOCOL whose other side is a peer that asks for more, or says more, than ours would. */
 import { describe, expect, it } from 'vitest'
+import type { PeerConfig } from '../../src/ike/api.ts'
 import { notification } from '../../src/ike/payloads.ts'
 import { espPadLength } from '../../src/wire/esp.ts'
 import { EXCHANGE_TYPE, NOTIFY } from '../../src/wire/iana.ts'
 import type { Payload } from '../../src/wire/ike-types.ts'
 import { expectAgreement } from '../sim/invariants.ts'
 import { ikeIn } from '../sim/key-ring.ts'
-import { innerPacket, trafficFlows } from '../sim/pair.ts'
+import { innerPacket, LEFT, peer, RIGHT, trafficFlows } from '../sim/pair.ts'
 import type { ImpairmentName } from './impairments.ts'
 import { type Life, live } from './life.ts'
 
 const { IKE_AUTH, CREATE_CHILD_SA } = EXCHANGE_TYPE
+const ESP = ['aes128gcm16']
+const PADDED = { tfc: 400, dscp: 10 }
 
 /** What stood in these messages, as they arrived. */
 function contents({ passed, keys }: Life, exchangeType: number, isResponse: boolean): (readonly Payload[])[] {
@@ -87,6 +90,25 @@ describe('V2-086 ESP_TFC_PADDING_NOT_SUPPORTED', () => {
       }
     }
     expectUp(life)
+  })
+
+  const padding = (self: 'left' | 'right', other: 'left' | 'right', address: string): Partial<PeerConfig> => ({
+    tunnels: peer(self, other, address, { esp: ESP }).tunnels.map((tunnel) => ({ ...tunnel, wrapping: PADDED })),
+  })
+
+  it.each([
+    ['TFC padding refused by initiator', 'right'],
+    ['TFC padding refused by responder', 'left'],
+  ] as const)('%s: %s pads nothing, until a Child SA is made without that word', (name, refused) => {
+    const { pair } = live(name, { left: padding('left', 'right', RIGHT), right: padding('right', 'left', LEFT) })
+    const made = (side: 'left' | 'right') =>
+      pair[side].eventsOf('install-child-sa').map(({ sa: { wrapping = {} } }) => wrapping)
+    expect(made(refused)).toEqual([{ dscp: 10 }, PADDED])
+    expect(made(refused === 'left' ? 'right' : 'left')).toEqual([PADDED, PADDED])
+    expect(trafficFlows(pair)).toBe(true)
+    const packet = innerPacket('10.1.0.1', '10.2.0.1', 'x')
+    const sent = pair.left.sendInner(packet, pair.world.now)
+    expect(typeof sent === 'object' && sent.data.length).toBe(32 + 400 + 2 + 2)
   })
 })
 

@@ -359,6 +359,83 @@ void fullQueue(Random& random) {
   CHECK(lab.received.count() == 1 && lab.received.at(0).type == ShardEvent::Type::endpointMoved);
 }
 
+/** What comes out of ESP and lies outside of the selectors is dropped, and said once a second, with its beginning. */
+void mismatch(Random& random) {
+  Lab lab(random, random.oneIn(2), 0);
+  tsvpn::sadb().inbound(kSpi)->remote = {{4, 0, 0, 0xffff, {0, 0x0a000001u}, {0, 0x0a000001u}}};
+  PacketShape shape;
+  shape.payload = random.oneIn(2) ? 0 : 500;
+  shape.host = 2;
+  const Bytes outside = makePacket(shape, random);
+  const uint64_t before = drops(Drop::selectorMismatch);
+  for (int i = 0; i < 5; ++i) lab.near.give({}, outside);
+  lab.run();
+  CHECK(lab.out().empty() && drops(Drop::selectorMismatch) - before == 5 && lab.received.count() == 1);
+  const ShardEvent& event = lab.received.at(0);
+  CHECK(event.type == ShardEvent::Type::selectorMismatch && event.value == kSpi);
+  CHECK(event.sampleLength == (outside.size() < 64 ? outside.size() : 64));
+  CHECK(memcmp(event.sample, outside.data(), event.sampleLength) == 0);
+  lab.received.clear();
+  lab.now += 999;
+  lab.near.give({}, outside);
+  lab.run();
+  CHECK(lab.received.count() == 0);
+  lab.now += 1;
+  lab.near.give({}, outside);
+  lab.run();
+  CHECK(lab.received.count() == 1);
+}
+
+/** An IKE message with its marker, `length` octets in all. */
+Bytes ikeMessage(Random& random, uint32_t length, uint8_t exchange) {
+  Bytes ike = random.bytes(length);
+  put32(ike, 0, 0);
+  ike[4 + 18] = exchange;
+  put32(ike, 4 + 24, length - 4);
+  return ike;
+}
+
+/** IKE that the kernel joined to ESP packets is handed on, octet for octet; what begins an IKE SA, and what is too much, is not. */
+void strays(Random& random) {
+  Lab lab(random, false, 0);
+  constexpr uint16_t kSize = 200;
+  const auto send = [&](const std::vector<Bytes>& datagrams) {
+    Bytes all;
+    for (const Bytes& d : datagrams) all.insert(all.end(), d.begin(), d.end());
+    tsvpn::SocketAddress to = lab.to.address;
+    const int segment = kSize;
+    CHECK(setsockopt(lab.elsewhere.udp.fd, SOL_UDP, UDP_SEGMENT, &segment, sizeof segment) == 0);
+    CHECK(sendto(lab.elsewhere.udp.fd, all.data(), all.size(), 0, &to.base, sizeof to.v4) == static_cast<ssize_t>(all.size()));
+    lab.run();
+  };
+  Bytes esp = random.bytes(kSize);
+  put32(esp, 0, kSpi);
+  const uint8_t exchange = static_cast<uint8_t>(random.between(35, 37));
+  const Bytes whole = ikeMessage(random, kSize, exchange), last = ikeMessage(random, random.between(32, kSize), exchange);
+  const uint64_t icv = drops(Drop::badIcv), malformed = drops(Drop::malformedEsp);
+  send({esp, whole, esp, last});
+  CHECK(drops(Drop::badIcv) - icv == 2 && drops(Drop::malformedEsp) == malformed);
+  CHECK(lab.received.count() == 2);
+  const Bytes expected[] = {whole, last};
+  for (int i = 0; i < 2; ++i) {
+    const ShardEvent& event = lab.received.at(i);
+    CHECK(event.type == ShardEvent::Type::ike && tsvpn::sameRemote(event.ike->from, lab.elsewhere.address));
+    CHECK(Bytes(event.ike->data, event.ike->data + event.ike->length) == expected[i]);
+  }
+  lab.received.clear();
+
+  Bytes lies = ikeMessage(random, kSize, exchange);
+  put32(lies, 4 + 24, kSize);
+  send({esp, ikeMessage(random, kSize, 34), lies, ikeMessage(random, 32, 34)});
+  CHECK(lab.received.count() == 0 && drops(Drop::malformedEsp) - malformed == 3);
+
+  std::vector<Bytes> many{esp};
+  for (int i = 0; i < 12; ++i) many.push_back(ikeMessage(random, kSize, exchange));
+  send(many);
+  CHECK(lab.received.count() == 8 && drops(Drop::malformedEsp) - malformed == 3 + 4);
+  lab.received.clear();
+}
+
 /** A UDP packet of `payload` octets to 10.`net`.0.1; its size tells it apart. */
 Bytes numbered(Random& random, uint32_t payload, uint32_t net = 2) {
   PacketShape shape;
@@ -524,6 +601,8 @@ void runDatapath(Random random, double seconds) {
     lies(random);
     strangers(random);
     refusedSend(random);
+    mismatch(random);
+    strays(random);
     waits(random);
     narrow(random);
   }

@@ -122,7 +122,9 @@ void runSend(Random random, double seconds);
 void runEsp(Random random, double seconds);
 void runBackends(Random random, double seconds);
 void runDatapath(Random random, double seconds);
-/** False where libcrypto's headers are missing: then runEsp, runBackends and runDatapath do nothing. */
+void runTrafficClass(Random random, double seconds);
+void runParallel(Random random, double seconds);
+/** False where libcrypto's headers are missing: then the parts that need a cipher do nothing. */
 extern const bool kEspBuilt;
 
 }  // namespace pure

@@ -88,6 +88,7 @@ int main(int argc, char** argv) {
       {"replay", pure::runReplay}, {"ip", pure::runIp},     {"segment", pure::runSegment}, {"coalesce", pure::runCoalesce},
       {"policy", pure::runPolicy}, {"sadb", pure::runSadb}, {"path", pure::runPath}, {"send", pure::runSend},
       {"esp", pure::runEsp, true}, {"backends", pure::runBackends, true}, {"datapath", pure::runDatapath, true},
+      {"traffic_class", pure::runTrafficClass, true}, {"parallel", pure::runParallel, true},
   };
   pure::g_seed = std::strtoull(argv[1], nullptr, 10);
   const double seconds = std::strtod(argv[2], nullptr);

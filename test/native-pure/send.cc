@@ -26,8 +26,23 @@ struct Kernel {
   bool canSegment = true;
   uint64_t calls = 0;
   std::vector<Bytes> delivered;
+  std::vector<int> trafficClass;
 };
 Kernel* g_kernel = nullptr;
+
+/** @returns the value of IP_TOS or IPV6_TCLASS, 0 without it */
+int trafficClassOf(const msghdr* header) {
+  msghdr copy = *header;
+  for (cmsghdr* c = CMSG_FIRSTHDR(&copy); c != nullptr; c = CMSG_NXTHDR(&copy, c)) {
+    const bool v4 = c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_TOS;
+    if (!v4 && !(c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_TCLASS)) continue;
+    CHECK(v4 == (static_cast<const sockaddr*>(copy.msg_name)->sa_family == AF_INET));
+    int value;
+    memcpy(&value, CMSG_DATA(c), sizeof value);
+    return value;
+  }
+  return 0;
+}
 
 uint16_t segmentOf(const msghdr* header) {
   msghdr copy = *header;
@@ -56,6 +71,7 @@ int sendOne(const msghdr* header) {
   CHECK(length != 0 && length <= 65507 && (length + step - 1) / step <= 64);
   for (size_t at = 0; at < length; at += step) {
     k.delivered.emplace_back(data + at, data + (length - at < step ? length : at + step));
+    k.trafficClass.push_back(trafficClassOf(header));
   }
   return 0;
 }
@@ -120,11 +136,14 @@ void round(Random& random) {
   tsvpn::Transmitter transmitter(sockets, 2);
   const uint64_t before = failed();
   std::vector<Bytes> sent;
+  std::vector<int> classes;
   for (int batch = 0; batch < 6; ++batch) {
     uint32_t path = 0, size = 0;
+    uint8_t trafficClass = 0;
     for (uint32_t i = random.under(200); i > 0; --i) {
       if (size == 0 || random.oneIn(20)) size = random.between(8, random.oneIn(10) ? 60000 : 1500);
       if (random.oneIn(20)) path = random.under(6);
+      if (random.oneIn(20)) trafficClass = static_cast<uint8_t>(random.under(256));
       const uint32_t length = random.oneIn(12) ? random.between(8, size) : size;
       uint8_t* to = transmitter.reserve(length);
       if (to == nullptr) {
@@ -135,8 +154,9 @@ void round(Random& random) {
       Bytes datagram = random.bytes(length);
       put32(datagram, 0, static_cast<uint32_t>(sent.size()));
       memcpy(to, datagram.data(), length);
-      transmitter.commit(pathOf(path), length);
+      transmitter.commit(pathOf(path), trafficClass, length);
       sent.push_back(std::move(datagram));
+      classes.push_back(trafficClass);
     }
     transmitter.flush();
     CHECK(!transmitter.pending() || transmitter.blockedOn() != nullptr);
@@ -146,9 +166,11 @@ void round(Random& random) {
   CHECK(kernel.calls < 40 * sent.size() + 40);
   CHECK(kernel.delivered.size() + (failed() - before) == sent.size());
   int64_t last = -1;
-  for (const Bytes& datagram : kernel.delivered) {
+  for (size_t i = 0; i < kernel.delivered.size(); ++i) {
+    const Bytes& datagram = kernel.delivered[i];
     const uint32_t number = get32(datagram.data());
     CHECK(static_cast<int64_t>(number) > last && number < sent.size() && datagram == sent[number]);
+    CHECK(kernel.trafficClass[i] == classes[number]);
     last = number;
   }
   g_kernel = nullptr;

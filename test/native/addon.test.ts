@@ -227,6 +227,19 @@ describe.skipIf(!built)('addon', () => {
     expect(native.inboundCounters(0xabcd0001)).toBeUndefined()
   })
 
+  it('refuses a DSCP, a padding and an MTU that there are not, and installs nothing then', () => {
+    const path = { family: 4, localAddress: '', remoteAddress: '192.0.2.1', remotePort: 4500 } as const
+    const outbound = { ...keysOf(SUITES[0]), handle: 78, spi: 300, path }
+    expect(() => native.addOutbound({ ...outbound, dscp: 64 })).toThrow(/sa.dscp: expected/)
+    expect(() => native.addOutbound({ ...outbound, tfc: 65_536 })).toThrow(/sa.tfc: expected/)
+    expect(() => native.addOutbound({ ...outbound, hideEcn: 1 as unknown as boolean })).toThrow(/sa.hideEcn/)
+    expect(() => native.setInnerMtu(65_536)).toThrow(RangeError)
+    expect(() => native.mergeEcn(Uint8Array.of(0x45), 0)).toThrow(RangeError)
+    expect(native.outboundCounters(78)).toBeUndefined()
+    native.addOutbound({ ...outbound, dscp: 63, hideEcn: true, tfc: 65_535 })
+    expect(native.removeOutbound(78)).toBe(true)
+  })
+
   it('refuses selectors and paths that contradict themselves', () => {
     const policy = { id: 6, local: [ANY], remote: [ANY], outbound: null }
     expect(() => native.setPolicy({ ...policy, local: [] })).toThrow(/policy.local: expected 1 to 255 selectors, got 0/)

@@ -225,6 +225,7 @@ export class SimHost {
 
   #drainEsp(now: Instant): void {
     for (let event = this.esp.pollEvent(); event !== undefined; event = this.esp.pollEvent()) {
+      if (event.type === 'selector-mismatch') this.endpoint.handleSelectorMismatch(event.spi, event.packet, now)
       if (event.type !== 'endpoint-moved') continue
       const { spi, family, address, port } = event
       this.endpoint.handleEndpointMoved(spi, { family, address, port }, now)

@@ -23,7 +23,7 @@ import { errorNotify, find, notification, notify } from '../payloads.ts'
 import { portionsNamed } from '../portions.ts'
 import type { Protection } from '../protect.ts'
 import { type InitiatorProofs, proveInitiator } from './auth-proofs.ts'
-import { installChild, selectorPayload, selectorsOf, spiNumber, spiOctets } from './child.ts'
+import { installChild, refusesTfc, selectorPayload, selectorsOf, spiNumber, spiOctets } from './child.ts'
 import { addChild, askByPairs, makeFurtherTunnels } from './children.ts'
 import { agreeOnMobike, mobikeOffer } from './mobike.ts'
 
@@ -191,8 +191,9 @@ function acceptChild(
   if (selectors.local.length === 0 || selectors.remote.length === 0) {
     return failures.invalidMessage(`peer ${peer.name}`, 'it returned selectors outside of our offer')
   }
+  const agreed = { tunnel, selected, selectors, refusesTfc: refusesTfc(payloads) }
   const spis = { exchangeRole: 'initiator', inboundSpi, outboundSpi } as const
-  return installChild(core, sa, peer, protection, handshake, { tunnel, selected, selectors }, spis, now)
+  return installChild(core, sa, peer, protection, handshake, agreed, spis, now)
 }
 
 /** V2-056: tell the responder that its AUTH was not good enough, and leave. */

@@ -25,6 +25,7 @@ import {
   type ChildSecrets,
   installChild,
   isSameWay,
+  refusesTfc,
   selectorPayload,
   selectorsOf,
   spiNumber,
@@ -231,7 +232,7 @@ function checkAnswer(
   if (selectors.local.length === 0 || selectors.remote.length === 0) {
     return failures.invalidMessage(who, 'it returned selectors outside of our offer')
   }
-  return { tunnel, selected, selectors, outboundSpi }
+  return { tunnel, selected, selectors, outboundSpi, refusesTfc: refusesTfc(payloads) }
 }
 
 function complete(

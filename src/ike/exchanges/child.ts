@@ -4,7 +4,7 @@ import { childKeys } from '../../crypto/keymat.ts'
 import { encr, integ } from '../../crypto/registry.ts'
 import type { EncrAlgorithm, IntegAlgorithm } from '../../crypto/types.ts'
 import type { Instant } from '../../env.ts'
-import type { ChildSa, EspSuite } from '../../sa/child-sa.ts'
+import type { ChildSa, EspSuite, Wrapping } from '../../sa/child-sa.ts'
 import { type SelectedProposal, selectProposal, transformOf, withoutKeyExchange } from '../../sa/negotiate.ts'
 import { formatSuite, type SuiteProposal } from '../../sa/proposal.ts'
 import { fromWire, intersect, narrow, type TrafficSelector, toWire } from '../../sa/traffic-selector.ts'
@@ -18,7 +18,7 @@ import type { IkeSa, LiveChild } from '../ike-sa.ts'
 import { lifetimeFrom } from '../lifetime.ts'
 import { learnPath, watchPath } from '../path-mtu.ts'
 import { espPathOf } from '../paths.ts'
-import { find } from '../payloads.ts'
+import { find, notification } from '../payloads.ts'
 import type { Portion } from '../portions.ts'
 import type { Protection } from '../protect.ts'
 
@@ -32,6 +32,8 @@ export interface AgreedChild {
   readonly tunnel: Portion
   readonly selected: SelectedProposal
   readonly selectors: Selectors
+  /** The peer takes no TFC padding on it (RFC 7296 §1.3.1). */
+  readonly refusesTfc: boolean
 }
 
 /** What a responder says to the child part of a request. */
@@ -90,11 +92,20 @@ export function answerChild(
   for (const { tunnel, selectors } of overlapping) {
     const selected = selectProposal(offered, suitesOf(tunnel), PROTOCOL.ESP, preferKe)
     if (selected === undefined || spiNumber(selected.spi) < 256) continue
-    return { kind: 'agreed', child: { tunnel, selected, selectors } }
+    return { kind: 'agreed', child: { tunnel, selected, selectors, refusesTfc: refusesTfc(payloads) } }
   }
   const ours = overlapping.flatMap(({ tunnel }) => suitesOf(tunnel))
   const failure = failures.noCommonProposal(`peer ${peer.name}`, 'ESP', offered, ours)
   return { kind: 'refused', notifyType: NOTIFY.NO_PROPOSAL_CHOSEN, failure }
+}
+
+/** V2-086. @param payloads of the peer's message in the exchange that makes the Child SA */
+export function refusesTfc(payloads: readonly Payload[]): boolean {
+  return notification(payloads, NOTIFY.ESP_TFC_PADDING_NOT_SUPPORTED) !== undefined
+}
+
+function withoutTfc({ tfc: _, ...wrapping }: Wrapping = {}): Wrapping {
+  return wrapping
 }
 
 /** What makes the keys of a Child SA besides SK_d: nonces of its exchange, and SK(0) to SK(n) when it had key exchanges. */
@@ -111,7 +122,7 @@ export function installChild(
   peer: PeerConfig,
   protection: Protection,
   secrets: ChildSecrets,
-  { tunnel, selected, selectors }: AgreedChild,
+  { tunnel, selected, selectors, refusesTfc }: AgreedChild,
   spis: { readonly exchangeRole: Role; readonly inboundSpi: number; readonly outboundSpi: number },
   now: Instant,
   carries: 'now' | 'later' = 'now',
@@ -142,6 +153,7 @@ export function installChild(
     remoteSelectors: selectors.remote,
     path: espPathOf(sa),
     replayWindow: tunnel.replayWindow,
+    wrapping: refusesTfc ? withoutTfc(tunnel.wrapping) : { ...tunnel.wrapping },
   }
   core.options.keyLog?.esp(child)
   const words = formatSuite(selected.transforms)
@@ -172,7 +184,10 @@ export function isSameWay(a: Way, b: Way): boolean {
     a.tunnel === b.tunnel && isMet(a.localSelectors, b.localSelectors) && isMet(a.remoteSelectors, b.remoteSelectors)
   )
 }
+/** Out of the datapath; once. */
 export function removeChild(core: Core, peer: PeerConfig, child: LiveChild): void {
+  if (child.isRemoved === true) return
+  child.isRemoved = true
   const { id, tunnel, inboundSpi } = child.sa
   core.emit({ kind: 'remove-child-sa', id, peer: peer.name, tunnel, inboundSpi })
 }

@@ -18,6 +18,7 @@ import { armTasks } from '../tasks.ts'
 import type { RequestPurpose } from '../window.ts'
 import { spiNumber, spiOctets } from './child.ts'
 import { childrenOf, dropAll, dropChild, replace } from './children.ts'
+import { heedInvalidSelectors } from './invalid-selectors.ts'
 import { handleAnswer, livenessPayloads, serveMobike } from './mobike.ts'
 import { confirmSuccessor, handOver } from './rekey-ike.ts'
 
@@ -99,6 +100,7 @@ export function handleInformationalRequest(
   }
   confirmSuccessor(core, sa, now)
   if (heedLifetime(sa, payloads, now, core.env.rng)) armLifetime(core, sa, now)
+  heedInvalidSelectors(core, sa, payloads, now)
   const removed = deletes.filter((d) => d.protocol === PROTOCOL.ESP).flatMap((d) => removeBySpi(core, sa, d.spis, now))
   const deleted: Payload[] =
     removed.length > 0

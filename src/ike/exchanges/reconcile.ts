@@ -21,6 +21,7 @@ const MEANING: readonly (readonly [
   [({ remoteSelectors }) => remoteSelectors, 'replace'],
   [({ espProposals }) => espProposals, 'rekey'],
   [({ replayWindow }) => replayWindow, 'rekey'],
+  [({ wrapping = {} }) => wrapping, 'rekey'],
   [({ rekey }) => rekey, 'settings'],
 ]
 

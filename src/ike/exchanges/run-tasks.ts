@@ -12,6 +12,7 @@ import { armTasks, hasWay, type TaskGoal, takeTask } from '../tasks.ts'
 import { spiOctets } from './child.ts'
 import { beginChild, beginReplacement } from './child-initiator.ts'
 import { askFor, childrenOf, useChild } from './children.ts'
+import { sendInvalidSelectors } from './invalid-selectors.ts'
 import { beginAnnouncement, beginPathCheck, beginUpdate } from './mobike.ts'
 import { beginIkeRekey } from './rekey-ike.ts'
 
@@ -83,6 +84,9 @@ function begin(core: Core, sa: IkeSa, goal: TaskGoal, now: Instant): void {
       return beginProbe(core, sa, now)
     case 'announce-addresses':
       beginAnnouncement(core, sa, now)
+      return
+    case 'invalid-selectors':
+      sendInvalidSelectors(core, sa, goal, now)
   }
 }
 

@@ -17,6 +17,9 @@ export interface PingOptions {
   readonly timeoutSeconds?: number
   /** Source address. */
   readonly from?: string
+  /** DSCP and ECN, 0–255. */
+  readonly trafficClass?: number
+  readonly ttl?: number
 }
 
 export interface PingResult {
@@ -42,6 +45,8 @@ export async function ping(from: Host, to: string, options: PingOptions = {}): P
   if (options.fragment) argv.push('-M', options.fragment)
   if (options.intervalSeconds !== undefined) argv.push('-i', String(options.intervalSeconds))
   if (options.from) argv.push('-I', options.from)
+  if (options.trafficClass !== undefined) argv.push('-Q', String(options.trafficClass))
+  if (options.ttl !== undefined) argv.push('-t', String(options.ttl))
   const { stdout, stderr } = await from.exec([...argv, to])
   const counts = /(\d+) packets transmitted, (\d+) received/.exec(stdout)
   const times = /= ([\d.]+)\/([\d.]+)\//.exec(stdout)

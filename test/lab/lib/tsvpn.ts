@@ -32,6 +32,8 @@ export interface TsvpnSetup {
   readonly mobike?: boolean
   /** Further keys of the peer's `ike`. */
   readonly ikeOptions?: Readonly<Record<string, unknown>>
+  /** Further keys of the tunnel's `esp`. */
+  readonly espOptions?: Readonly<Record<string, unknown>>
   /** Merged over the peer. */
   readonly peer?: Readonly<Record<string, unknown>>
   readonly extra?: Readonly<Record<string, unknown>>
@@ -102,7 +104,9 @@ export class TsvpnHost {
               local: setup.local,
               remote: setup.remote,
               ...(setup.start ? { start: setup.start } : {}),
-              ...(setup.esp ? { esp: { proposals: [setup.esp] } } : {}),
+              ...(setup.esp || setup.espOptions
+                ? { esp: { ...(setup.esp ? { proposals: [setup.esp] } : {}), ...setup.espOptions } }
+                : {}),
             },
           },
           ...setup.peer,
