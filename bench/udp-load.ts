@@ -1,4 +1,4 @@
-/** The IMIX sender and receiver, compiled once per run. */
+/** The UDP sender and receiver, compiled once per run. */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -8,11 +8,11 @@ import { mustRunSync } from '../test/lab/lib/process.ts'
 let program: string | undefined
 
 /** @returns path of the program, removed when this process ends */
-export function imixProgram(): string {
+export function udpLoad(): string {
   if (program !== undefined) return program
-  const folder = mkdtempSync(join(tmpdir(), 'tsvpn-imix-'))
+  const folder = mkdtempSync(join(tmpdir(), 'tsvpn-udp-'))
   process.once('exit', () => rmSync(folder, { recursive: true, force: true }))
-  program = join(folder, 'imix')
-  mustRunSync(['gcc', '-O2', '-o', program, join(REPO, 'bench/native/imix.c')])
+  program = join(folder, 'udp-load')
+  mustRunSync(['gcc', '-O2', '-o', program, join(REPO, 'bench/native/udp-load.c')])
   return program
 }

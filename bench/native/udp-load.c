@@ -1,8 +1,7 @@
 #define _GNU_SOURCE
-// Simple IMIX over UDP: of twelve packets seven have 64 octets, four 576, one 1400 (IP header included), the last for 1,518 of
-// the usual mix, so that no tunnel has to fragment.
-//   imix receive PORT                        prints `ready`, then how many came, when a last packet says so or after 5 s of silence
-//   imix send ADDRESS PORT PER_SECOND SECONDS    prints how many were sent
+// UDP at a steady rate, many datagrams a system call, so that the tunnel is what is measured and not the sender.
+//   udp-load receive PORT      prints `ready`, then how many came, when a last datagram says so or after 5 s of silence
+//   udp-load send ADDRESS PORT PER_SECOND SECONDS SIZE…      payload sizes in turns; prints how many were sent
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdint.h>
@@ -14,9 +13,10 @@
 #include <time.h>
 
 #define BATCH 32
-enum { HEADERS = 28, LARGEST = 1400, BUFFER = 1 << 22 };
+enum { LARGEST = 1400, MOST_SIZES = 64, BUFFER = 1 << 22 };
 
-static const int kMix[12] = {64, 576, 64, 64, 576, 64, 1400, 64, 576, 64, 64, 576};
+static size_t sizes[MOST_SIZES];
+static long sizeCount;
 
 static int fail(const char *what) {
   perror(what);
@@ -89,7 +89,7 @@ static int transmit(const char *address, uint16_t port, double rate, double dura
     }
     int count = due < BATCH ? (int)due : BATCH;
     for (int i = 0; i < count; ++i) {
-      parts[i] = (struct iovec){payload, (size_t)(kMix[(sent + i) % 12] - HEADERS)};
+      parts[i] = (struct iovec){payload, sizes[(sent + i) % sizeCount]};
       headers[i].msg_hdr = (struct msghdr){.msg_iov = &parts[i], .msg_iovlen = 1};
     }
     int n = sendmmsg(fd, headers, (unsigned)count, 0);
@@ -101,7 +101,7 @@ static int transmit(const char *address, uint16_t port, double rate, double dura
   payload[0] = 1;
   for (int i = 0; i < 10; ++i) {
     struct timespec gap = {.tv_nsec = 10000000};
-    send(fd, payload, 64 - HEADERS, 0);
+    send(fd, payload, 36, 0);
     nanosleep(&gap, NULL);
   }
   printf("%ld\n", sent);
@@ -110,9 +110,14 @@ static int transmit(const char *address, uint16_t port, double rate, double dura
 
 int main(int argc, char **argv) {
   if (argc == 3 && strcmp(argv[1], "receive") == 0) return receive((uint16_t)atoi(argv[2]));
-  if (argc == 6 && strcmp(argv[1], "send") == 0) {
+  if (argc >= 7 && argc - 6 <= MOST_SIZES && strcmp(argv[1], "send") == 0) {
+    for (int i = 6; i < argc; ++i) {
+      const int size = atoi(argv[i]);
+      if (size < 1 || size > LARGEST) return fail("size");
+      sizes[sizeCount++] = (size_t)size;
+    }
     return transmit(argv[2], (uint16_t)atoi(argv[3]), atof(argv[4]), atof(argv[5]));
   }
-  fprintf(stderr, "usage: imix receive PORT | imix send ADDRESS PORT PER_SECOND SECONDS\n");
+  fprintf(stderr, "usage: udp-load receive PORT | udp-load send ADDRESS PORT PER_SECOND SECONDS SIZE...\n");
   return 2;
 }
