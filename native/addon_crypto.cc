@@ -1,4 +1,6 @@
-// N-API glue of ike_crypto: octets in, octets into an array of the caller's, which knows the lengths.
+// N-API glue of ike_crypto. See NativePrimitives in src/crypto/types.ts for what lies where.
+#include <algorithm>
+#include <cstring>
 #include <string>
 
 #include "ike_crypto.h"
@@ -10,23 +12,22 @@ namespace {
 // An IKE message has at most 64 KiB; one more bound keeps every length in an int.
 constexpr size_t kMaxText = 1 << 20;
 
-/** @param octets expected length, or SIZE_MAX for any up to kMaxText */
-bool readView(napi_env env, napi_value value, const char* what, size_t octets, View* out) {
+/** The array with the small inputs, which takes the small results. @param least octets that it must have */
+bool readBox(napi_env env, napi_value value, size_t least, uint8_t** out) {
   Bytes bytes;
-  if (!readBytes(env, value, what, &bytes)) return false;
-  if (octets == SIZE_MAX ? bytes.length > kMaxText : bytes.length != octets) {
-    const std::string expected = octets == SIZE_MAX ? "at most " + std::to_string(kMaxText) : std::to_string(octets);
-    throwRange(env, std::string(what) + ": expected " + expected + " octets, got " + std::to_string(bytes.length));
+  if (!readBytes(env, value, "box", &bytes)) return false;
+  if (bytes.length < least) {
+    throwRange(env, "box: expected at least " + std::to_string(least) + " octets, got " + std::to_string(bytes.length));
     return false;
   }
-  *out = {bytes.data, bytes.length};
+  *out = const_cast<uint8_t*>(bytes.data);
   return true;
 }
 
-bool readOut(napi_env env, napi_value value, const char* what, size_t octets, uint8_t** out) {
-  View view;
-  if (!readView(env, value, what, octets, &view)) return false;
-  *out = const_cast<uint8_t*>(view.data);
+bool readLength(napi_env env, napi_value value, const char* what, size_t* out) {
+  int64_t length;
+  if (!readNumber(env, value, what, 0, kMaxText, &length)) return false;
+  *out = static_cast<size_t>(length);
   return true;
 }
 
@@ -35,67 +36,70 @@ void throwFailed(napi_env env) { napi_throw_error(env, nullptr, "OpenSSL failed"
 napi_value hmacMethod(napi_env env, napi_callback_info info) {
   Call call(env, info);
   int64_t id;
-  View key, data;
-  uint8_t* out;
-  if (!readNumber(env, call.argument[0], "hash", 0, 3, &id)) return nullptr;
-  const Hash hash = static_cast<Hash>(id);
-  if (!readView(env, call.argument[1], "key", SIZE_MAX, &key) ||
-      !readView(env, call.argument[2], "data", SIZE_MAX, &data) ||
-      !readOut(env, call.argument[3], "out", hashLength(hash), &out)) {
+  size_t keyLength, dataLength;
+  uint8_t* box;
+  if (!readNumber(env, call.argument[0], "hash", 0, 3, &id) ||
+      !readLength(env, call.argument[2], "keyLength", &keyLength) ||
+      !readLength(env, call.argument[3], "dataLength", &dataLength)) {
     return nullptr;
   }
-  if (!hmac(hash, key, data, out)) throwFailed(env);
+  const Hash hash = static_cast<Hash>(id);
+  if (!readBox(env, call.argument[1], std::max(keyLength + dataLength, hashLength(hash)), &box)) return nullptr;
+  uint8_t result[kMaxHash];
+  if (!hmac(hash, {box, keyLength}, {box + keyLength, dataLength}, result)) throwFailed(env);
+  else memcpy(box, result, hashLength(hash));
   return nullptr;
 }
 
 napi_value x25519PublicMethod(napi_env env, napi_callback_info info) {
   Call call(env, info);
-  View key;
-  uint8_t* out;
-  if (!readView(env, call.argument[0], "privateKey", kX25519, &key) ||
-      !readOut(env, call.argument[1], "out", kX25519, &out)) {
-    return nullptr;
-  }
-  if (!x25519Public(key.data, out)) throwFailed(env);
+  uint8_t* box;
+  if (!readBox(env, call.argument[0], kX25519, &box)) return nullptr;
+  if (!x25519Public(box, box)) throwFailed(env);
   return nullptr;
 }
 
 napi_value x25519AgreeMethod(napi_env env, napi_callback_info info) {
   Call call(env, info);
-  View key, peer;
-  uint8_t* out;
-  if (!readView(env, call.argument[0], "privateKey", kX25519, &key) ||
-      !readView(env, call.argument[1], "peerPublic", kX25519, &peer) ||
-      !readOut(env, call.argument[2], "out", 2 * kX25519, &out)) {
-    return nullptr;
-  }
-  return makeBool(env, x25519Agree(key.data, peer.data, out, out + kX25519));
+  uint8_t* box;
+  if (!readBox(env, call.argument[0], 2 * kX25519, &box)) return nullptr;
+  return makeBool(env, x25519Agree(box, box + kX25519, box, box + kX25519));
 }
 
 struct AeadCall {
   Aead aead;
-  View key, nonce, aad, in;
-  Bytes out;
+  const uint8_t *key, *nonce;
+  View aad, in;
+  uint8_t* out;
   size_t icvLength;
 };
 
-/** @param sealing whether `out` or `in` has the ICV */
+/** @param sealing whether `out` or the input has the ICV */
 bool readAead(napi_env env, Call& call, bool sealing, AeadCall* read) {
   int64_t id;
-  if (!readNumber(env, call.argument[0], "aead", 0, 3, &id)) return false;
-  read->aead = static_cast<Aead>(id);
-  const size_t keyLength = read->aead == Aead::aes128Gcm ? 16 : read->aead == Aead::aes192Gcm ? 24 : 32;
-  if (!readView(env, call.argument[1], "key", keyLength, &read->key) ||
-      !readView(env, call.argument[2], "nonce", kAeadNonce, &read->nonce) ||
-      !readView(env, call.argument[3], "aad", SIZE_MAX, &read->aad) ||
-      !readView(env, call.argument[4], sealing ? "plaintext" : "sealed", SIZE_MAX, &read->in) ||
-      !readBytes(env, call.argument[5], "out", &read->out)) {
+  size_t aadLength;
+  uint8_t* box;
+  Bytes in, out;
+  if (!readNumber(env, call.argument[0], "aead", 0, 3, &id) ||
+      !readLength(env, call.argument[2], "aadLength", &aadLength)) {
     return false;
   }
+  read->aead = static_cast<Aead>(id);
+  const size_t keyLength = read->aead == Aead::aes128Gcm ? 16 : read->aead == Aead::aes192Gcm ? 24 : 32;
+  if (!readBox(env, call.argument[1], keyLength + kAeadNonce + aadLength, &box) ||
+      !readBytes(env, call.argument[3], sealing ? "plaintext" : "sealed", &in) ||
+      !readBytes(env, call.argument[4], "out", &out)) {
+    return false;
+  }
+  read->key = box;
+  read->nonce = box + keyLength;
+  read->aad = {box + keyLength + kAeadNonce, aadLength};
+  read->in = {in.data, in.length};
+  read->out = const_cast<uint8_t*>(out.data);
   // A wrong order of the two wraps round and is refused, too.
-  read->icvLength = sealing ? read->out.length - read->in.length : read->in.length - read->out.length;
-  if (read->icvLength >= 8 && read->icvLength <= 16) return true;
-  throwRange(env, "out: expected to differ from the input by an ICV of 8 to 16 octets");
+  read->icvLength = sealing ? out.length - in.length : in.length - out.length;
+  if (read->icvLength >= 8 && read->icvLength <= 16 && in.length <= kMaxText) return true;
+  throwRange(env, "out: expected to differ from an input of at most 1 MiB by an ICV of 8 to 16 octets");
   return false;
 }
 
@@ -103,8 +107,7 @@ napi_value aeadSealMethod(napi_env env, napi_callback_info info) {
   Call call(env, info);
   AeadCall a;
   if (!readAead(env, call, true, &a)) return nullptr;
-  uint8_t* out = const_cast<uint8_t*>(a.out.data);
-  if (!aeadSeal(a.aead, a.key.data, a.nonce.data, a.aad, a.in, out, a.icvLength)) throwFailed(env);
+  if (!aeadSeal(a.aead, a.key, a.nonce, a.aad, a.in, a.out, a.icvLength)) throwFailed(env);
   return nullptr;
 }
 
@@ -112,8 +115,7 @@ napi_value aeadOpenMethod(napi_env env, napi_callback_info info) {
   Call call(env, info);
   AeadCall a;
   if (!readAead(env, call, false, &a)) return nullptr;
-  uint8_t* out = const_cast<uint8_t*>(a.out.data);
-  return makeBool(env, aeadOpen(a.aead, a.key.data, a.nonce.data, a.aad, a.in, out, a.icvLength));
+  return makeBool(env, aeadOpen(a.aead, a.key, a.nonce, a.aad, a.in, a.out, a.icvLength));
 }
 
 }  // namespace

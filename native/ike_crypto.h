@@ -21,7 +21,7 @@ size_t hashLength(Hash hash);
 /** HMAC (RFC 2104). @param out hashLength(hash) octets @returns false only when OpenSSL failed */
 bool hmac(Hash hash, View key, View data, uint8_t* out);
 
-/** The public value of a private key (RFC 7748 §5), both kX25519 octets. */
+/** The public value of a private key (RFC 7748 §5), both kX25519 octets; they may be the same memory, here and below. */
 bool x25519Public(const uint8_t* privateKey, uint8_t* publicKey);
 
 /**

@@ -8,6 +8,7 @@ import { chacha20poly1305 as nobleChacha } from '@noble/ciphers/chacha.js'
 import { ENCR } from '../wire/iana.ts'
 import { concat, equalOctets, expectLength, hex, toHex } from './bytes.ts'
 import type { Registered } from './entry.ts'
+import { withBox } from './native-box.ts'
 import type { EncrAlgorithm, NativePrimitives, ProviderName } from './types.ts'
 
 /** RFC 4106 §4, RFC 7634 §2. */
@@ -140,12 +141,13 @@ function addonPrimitive(cipher: NodeAead, icvLength: number, addon: NativePrimit
   return {
     seal(key, nonce, aad, plaintext) {
       const sealed = new Uint8Array(plaintext.length + icvLength)
-      addon.aeadSeal(number, key, nonce, aad, plaintext, sealed)
+      withBox([key, nonce, aad], 0, (box) => addon.aeadSeal(number, box, aad.length, plaintext, sealed))
       return sealed
     },
     open(key, nonce, aad, sealed) {
       const plaintext = new Uint8Array(sealed.length - icvLength)
-      return addon.aeadOpen(number, key, nonce, aad, sealed, plaintext) ? plaintext : undefined
+      const isRight = withBox([key, nonce, aad], 0, (box) => addon.aeadOpen(number, box, aad.length, sealed, plaintext))
+      return isRight ? plaintext : undefined
     },
   }
 }

@@ -10,6 +10,7 @@ import { expectLength, isAllZero } from './bytes.ts'
 import type { Registered } from './entry.ts'
 import { keyExchangeOf } from './ke-diffie-hellman.ts'
 import { type KeVector, keSelfTest } from './ke-vector.ts'
+import { withBox } from './native-box.ts'
 import type { KeAlgorithm, NativePrimitives, ProviderName } from './types.ts'
 
 interface Curve {
@@ -65,22 +66,22 @@ function nodePrimitive({ crv, length }: Curve): Primitive {
 
 function addonPrimitive({ length }: Curve, addon: NativePrimitives): Primitive {
   return {
-    publicFrom: (k) => {
-      const publicKey = new Uint8Array(length)
-      addon.x25519Public(k, publicKey)
-      return publicKey
-    },
+    publicFrom: (k) =>
+      withBox([k], length, (box) => {
+        addon.x25519Public(box)
+        return box.slice(0, length)
+      }),
     shared: (k, u) => agree(addon, length, k, u)?.sharedSecret ?? new Uint8Array(length),
   }
 }
 
 /** @returns undefined when OpenSSL refuses the peer's value */
 function agree(addon: NativePrimitives, length: number, privateKey: Uint8Array, peerPublic: Uint8Array) {
-  const both = new Uint8Array(2 * length)
-  if (!addon.x25519Agree(privateKey, peerPublic, both)) return undefined
-  const sharedSecret = both.slice(length)
-  both.fill(0, length)
-  return isAllZero(sharedSecret) ? undefined : { data: both.subarray(0, length), sharedSecret }
+  return withBox([privateKey, peerPublic], 2 * length, (box) => {
+    if (!addon.x25519Agree(box)) return undefined
+    const sharedSecret = box.slice(length, 2 * length)
+    return isAllZero(sharedSecret) ? undefined : { data: box.slice(0, length), sharedSecret }
+  })
 }
 
 function noblePrimitive({ noble }: Curve): Primitive {

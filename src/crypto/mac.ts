@@ -7,8 +7,9 @@ import { hmac as nobleHmac } from '@noble/hashes/hmac.js'
 import { sha1 } from '@noble/hashes/legacy.js'
 import { sha256, sha384, sha512 } from '@noble/hashes/sha2.js'
 import { INTEG, PRF } from '../wire/iana.ts'
-import { concat, hex, toHex, wipe } from './bytes.ts'
+import { hex, toHex } from './bytes.ts'
 import { byNodeVersion, type Registered } from './entry.ts'
+import { withBox } from './native-box.ts'
 import type { IntegAlgorithm, NativePrimitives, PrfAlgorithm, ProviderName } from './types.ts'
 
 type Compute = PrfAlgorithm['compute']
@@ -68,18 +69,16 @@ const HASH_NAMES: readonly HashName[] = ['sha1', 'sha256', 'sha384', 'sha512']
 function addonCompute(hash: HashName, addon: NativePrimitives): Compute {
   const number = HASH_NAMES.indexOf(hash)
   const { length } = HASHES[hash]
-  return (key, ...data) => {
-    const out = new Uint8Array(length)
-    const [only] = data
-    if (data.length === 1 && only !== undefined) addon.hmac(number, key, only, out)
-    else {
-      // g^ir may be among the parts (RFC 7296 §2.14).
-      const joined = concat(...data)
-      addon.hmac(number, key, joined, out)
-      wipe(joined)
-    }
-    return out
-  }
+  return (key, ...data) =>
+    withBox([key, ...data], length, (box) => {
+      addon.hmac(
+        number,
+        box,
+        key.length,
+        data.reduce((sum, part) => sum + part.length, 0),
+      )
+      return box.slice(0, length)
+    })
 }
 
 type ComputeOf = (hash: HashName) => Compute

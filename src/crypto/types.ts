@@ -8,38 +8,28 @@ import type { Rng } from '../env.ts'
 export type ProviderName = 'node' | 'noble' | 'addon'
 
 /**
- * What the addon computes, each in one call without objects. Results go into `out`, whose length says what is wanted.
- * Lengths that do not fit throw RangeError; node's OpenSSL failing throws Error.
+ * What the addon computes, each in one call without objects. Small inputs lie one behind the other in `box`, and small results
+ * come back at its beginning: a typed array of at most 64 octets lives in V8's heap, and each one that crosses N-API would get
+ * memory of its own. Lengths that do not fit throw RangeError; node's OpenSSL failing throws Error.
  */
 export interface NativePrimitives {
-  /** @param hash 0 SHA-1, 1 SHA2-256, 2 SHA2-384, 3 SHA2-512 @param out the whole hash */
-  hmac(hash: number, key: Uint8Array, data: Uint8Array, out: Uint8Array): void
-  /** 32 octets each (RFC 7748 §5). */
-  x25519Public(privateKey: Uint8Array, out: Uint8Array): void
-  /** @param out our own public value and the secret, 64 octets @returns false when the peer's value is refused */
-  x25519Agree(privateKey: Uint8Array, peerPublic: Uint8Array, out: Uint8Array): boolean
+  /**
+   * @param hash 0 SHA-1, 1 SHA2-256, 2 SHA2-384, 3 SHA2-512
+   * @param box key and data; then the whole hash
+   */
+  hmac(hash: number, box: Uint8Array, keyLength: number, dataLength: number): void
+  /** @param box private key; then the public one, 32 octets each (RFC 7748 §5) */
+  x25519Public(box: Uint8Array): void
+  /** @param box private key and peer's value; then our own public value and the secret @returns false when the value is refused */
+  x25519Agree(box: Uint8Array): boolean
   /**
    * @param aead 0 to 2 AES-GCM by key length, 3 ChaCha20-Poly1305
-   * @param nonce 12 octets
+   * @param box key, nonce of 12 octets, associated data
    * @param out ciphertext and ICV of 8 to 16 octets
    */
-  aeadSeal(
-    aead: number,
-    key: Uint8Array,
-    nonce: Uint8Array,
-    aad: Uint8Array,
-    plaintext: Uint8Array,
-    out: Uint8Array,
-  ): void
+  aeadSeal(aead: number, box: Uint8Array, aadLength: number, plaintext: Uint8Array, out: Uint8Array): void
   /** @param sealed ciphertext and ICV @returns false when the ICV is wrong; `out` is zero then */
-  aeadOpen(
-    aead: number,
-    key: Uint8Array,
-    nonce: Uint8Array,
-    aad: Uint8Array,
-    sealed: Uint8Array,
-    out: Uint8Array,
-  ): boolean
+  aeadOpen(aead: number, box: Uint8Array, aadLength: number, sealed: Uint8Array, out: Uint8Array): boolean
 }
 
 /** Encryption transform (type 1). Used for IKE's SK payloads and by the TypeScript ESP twin. */
