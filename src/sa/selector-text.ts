@@ -107,18 +107,33 @@ function parsePort(text: string, ipProtocol: number): Ports | undefined {
 
 /** @returns text that `parseSelector` reads back to the same set: a prefix where the range is one, else a range */
 export function formatSelector(ts: TrafficSelector): string {
-  const prefixes = toPrefixes(ts, 2)
-  const [only] = prefixes
-  const bits = `/${ts.startAddress.length * 8}`
-  const range = `${formatAddress(ts.startAddress)}-${formatAddress(ts.endAddress)}`
-  const addresses =
-    prefixes.length !== 1 || only === undefined ? range : only.endsWith(bits) ? only.slice(0, -bits.length) : only
+  const addresses = formatRange(ts)
   if (ts.ipProtocol === 0 && isAnyPort(ts)) return addresses
   const protocol =
     ts.ipProtocol === 0
       ? 'any'
       : (PROTOCOLS.find(([, number]) => number === ts.ipProtocol)?.[0] ?? String(ts.ipProtocol))
   return `${addresses}[${protocol}${isAnyPort(ts) ? '' : `/${formatPorts(ts)}`}]`
+}
+
+function formatRange(ts: TrafficSelector): string {
+  const start = formatAddress(ts.startAddress)
+  const length = prefixLength(ts)
+  if (length === undefined) return `${start}-${formatAddress(ts.endAddress)}`
+  return length === ts.startAddress.length * 8 ? start : `${start}/${length}`
+}
+
+/** @returns undefined when the range is no single prefix */
+function prefixLength({ startAddress: start, endAddress: end }: TrafficSelector): number | undefined {
+  const at = start.findIndex((octet, i) => octet !== end[i])
+  if (at < 0) return start.length * 8
+  const [low = 0, high = 0] = [start[at], end[at]]
+  const host = low ^ high
+  // Below the first octet that differs, and in it, the start has zeros alone and the end ones alone.
+  const isPrefix = (host & (host + 1)) === 0 && (low & host) === 0
+  const isRest =
+    start.subarray(at + 1).every((octet) => octet === 0) && end.subarray(at + 1).every((octet) => octet === 255)
+  return isPrefix && isRest ? at * 8 + Math.clz32(host) - 24 : undefined
 }
 
 export const selectorTexts = (selectors: readonly TrafficSelector[]): string[] => selectors.map(formatSelector)
@@ -134,15 +149,14 @@ function formatPorts(ts: TrafficSelector): string {
 }
 
 /**
- * @param most stop after this many; the list is then incomplete
  * @returns the fewest prefixes (`10.0.0.0/8`) that cover the address range exactly, ascending; protocol and ports are
  *   not looked at. At most 2 × bits − 2.
  */
-export function toPrefixes(ts: TrafficSelector, most = Number.POSITIVE_INFINITY): string[] {
+export function toPrefixes(ts: TrafficSelector): string[] {
   const bits = ts.startAddress.length * 8
   const end = toBigInt(ts.endAddress)
   const prefixes: string[] = []
-  for (let next = toBigInt(ts.startAddress); next <= end && prefixes.length < most; ) {
+  for (let next = toBigInt(ts.startAddress); next <= end; ) {
     let hostBits = 0
     while (hostBits < bits) {
       const larger = 1n << BigInt(hostBits + 1)
