@@ -301,8 +301,10 @@ napi_value ikeSocket(napi_env env, napi_callback_info info) {
     throwRange(env, "family: expected 4 or 6, got 5");
     return nullptr;
   }
+  int tunFd = -1;
+  if (!typeIs(env, call.argument[3], napi_undefined) && !readFd(env, call.argument[3], "tunFd", &tunFd)) return nullptr;
   auto* object = new IkeObject(env);
-  object->native = std::make_unique<IkeSocket>(fd, static_cast<uint8_t>(family), onDatagram, object);
+  object->native = std::make_unique<IkeSocket>(fd, static_cast<uint8_t>(family), onDatagram, object, tunFd);
   constexpr Method kMethods[] = {{"send", ikeSend}, {"guard", ikeGuard}, {"close", closeMethod<IkeSocket>}};
   return start(env, object, call.argument[2], kMethods, 3);
 }

@@ -7,6 +7,8 @@
 
 #include "bytes.h"
 #include "drop.h"
+#include "esp_packet.h"
+#include "shard.h"
 #include "udp.h"
 
 namespace tsvpn {
@@ -29,8 +31,13 @@ bool looksLikeIke(const uint8_t* data, size_t length) {
          load32(data + kMarker + kLengthField) == length - kMarker;
 }
 
-IkeSocket::IkeSocket(int fd, uint8_t family, OnDatagram onDatagram, void* context)
-    : fd_(fd), family_(family), onDatagram_(onDatagram), context_(context), buffers_(new uint8_t[kBatch * kBuffer]) {}
+IkeSocket::IkeSocket(int fd, uint8_t family, OnDatagram onDatagram, void* context, int tunFd)
+    : fd_(fd),
+      family_(family),
+      onDatagram_(onDatagram),
+      context_(context),
+      buffers_(new uint8_t[kBatch * kBuffer]),
+      esp_(tunFd < 0 ? nullptr : new Inbound(tunFd, nobody_)) {}
 
 int IkeSocket::start(uv_loop_t* loop) {
   const int error = uv_poll_init(loop, &poll_, fd_);
@@ -61,11 +68,16 @@ int IkeSocket::receive() {
   }
   const int n = recvmmsg(fd_, headers, kBatch, MSG_DONTWAIT, nullptr);
   for (int i = 0; i < n && !closing_; ++i) {
-    const uint8_t* data = buffers_.get() + i * kBuffer;
+    uint8_t* data = buffers_.get() + i * kBuffer;
     const size_t length = headers[i].msg_len;
     if (length == 1 && data[0] == 0xff) continue;  // NAT keepalive: no error, no meaning (RFC 3948 §4)
     if ((headers[i].msg_hdr.msg_flags & MSG_TRUNC) != 0 || length == kBuffer || !looksLikeIke(data, length)) {
-      countDrop(Drop::malformedEsp);
+      // GRO joins a shorter ESP packet to a long IKE message, too, and the steering program sees the first of them only.
+      const bool isEsp = esp_ != nullptr && length >= kEspHeaderLength && length < kBuffer && load32(data) != 0;
+      SocketAddress local;
+      readLocal(headers[i].msg_hdr, &local);
+      if (isEsp) esp_->stray(data, length, from[i], local, bootTimeMs());
+      else countDrop(Drop::malformedEsp);
       continue;
     }
     Datagram datagram{data, length, {}, from[i]};

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "cookie.h"
+#include "inbound.h"
 #include "path.h"
 
 namespace tsvpn {
@@ -22,7 +23,8 @@ class IkeSocket {
   using OnDatagram = void (*)(void* context, const Datagram& datagram);
   using OnClosed = void (*)(void* context);
 
-  IkeSocket(int fd, uint8_t family, OnDatagram onDatagram, void* context);
+  /** @param tunFd where ESP goes that the kernel had joined to an IKE message before it; -1 on a port without ESP */
+  IkeSocket(int fd, uint8_t family, OnDatagram onDatagram, void* context, int tunFd);
 
   int start(uv_loop_t* loop);
   void close(OnClosed onClosed, void* context);
@@ -53,6 +55,8 @@ class IkeSocket {
   uint8_t secret_[kCookieSecret] = {};
   uv_poll_t poll_{};
   std::unique_ptr<uint8_t[]> buffers_;
+  EventQueue nobody_ = EventQueue::closed();
+  std::unique_ptr<Inbound> esp_;
 };
 
 /** Could this be an IKE message, with or without the non-ESP marker? (RFC 7296 §3.1, RFC 3948 §2.2) */

@@ -94,6 +94,15 @@ bool Inbound::batch(const UdpSocket& socket, uint64_t nowMs) {
   return n == kMessages;
 }
 
+void Inbound::stray(uint8_t* data, size_t length, const SocketAddress& from, const SocketAddress& local,
+                    uint64_t nowMs) {
+  {
+    SharedLock guard;
+    datagram(data, length, length, {from, local, 0}, nowMs);
+  }
+  coalescer_.flush();
+}
+
 void Inbound::datagram(uint8_t* data, size_t length, size_t segmentSize, const Outer& outer, uint64_t nowMs) {
   if (length == 0) countDrop(Drop::malformedEsp);
   while (length != 0) {

@@ -18,6 +18,11 @@ class Inbound {
    * @returns false when the socket is empty (or failed)
    */
   bool batch(const UdpSocket& socket, uint64_t nowMs);
+  /**
+   * One ESP packet that came to another socket than a shard's. Its traffic class is not known there: no mark is taken over.
+   * Any thread, one at a time.
+   */
+  void stray(uint8_t* data, size_t length, const SocketAddress& from, const SocketAddress& local, uint64_t nowMs);
   /** errno after the TUN device or a socket failed for good, else 0. */
   int tunFailure() const { return tunFailure_; }
   int udpFailure() const { return udpFailure_; }

@@ -25,6 +25,13 @@ struct ShardEvent {
 
 class EventQueue {
  public:
+  EventQueue() = default;
+  /** Refuses whatever a later packet raises again: for who has nobody to tell. */
+  static EventQueue closed() {
+    EventQueue queue;
+    queue.count_ = kCapacity;
+    return queue;
+  }
   /** @returns false when there is no room: the caller then leaves its state alone, and the next packet raises it again */
   [[nodiscard]] bool push(const ShardEvent& event) {
     if (count_ >= kCapacity) return false;

@@ -240,7 +240,7 @@ export class RunningDaemon implements Daemon {
     })
     await this.#openControl()
     this.#checkpoint()
-    sockets.listen(connections.onDatagram)
+    sockets.listen(connections.onDatagram, host.tun.fds[0])
   }
 
   /** Everything that can fail because of somebody else on this host comes first, and costs milliseconds. */

@@ -232,11 +232,15 @@ export interface NativeAddon extends NativePrimitives {
    */
   pathMtu(options: { readonly family: 4 | 6; readonly address: string; readonly mark: number }): number
 
-  /** Calls `onDatagram` with a copy of each datagram; bounded batches, at most 64 per wake-up. */
+  /**
+   * Calls `onDatagram` with a copy of each datagram; bounded batches, at most 64 per wake-up.
+   * @param tunFd where ESP goes that the kernel joined to an IKE message; absent on a port without ESP
+   */
   ikeSocket(
     fd: number,
     family: 4 | 6,
     onDatagram: (data: Uint8Array, localAddress: string, remoteAddress: string, remotePort: number) => void,
+    tunFd?: number,
   ): NativeIkeSocket
   shard(options: ShardOptions): NativeShard
   /** Reports about our ESP packets of that outer family, at most 500 a second. Without CAP_NET_RAW: EPERM. */

@@ -145,11 +145,19 @@ export class UdpSockets {
     return new UdpSockets(addon, { sockets, skipped, shardFds, mainFds, fds })
   }
 
-  /** Starts delivery to the main thread. */
-  listen(onDatagram: DatagramSink): void {
+  /**
+   * Starts delivery to the main thread.
+   * @param tunFd where ESP goes that came to a socket for IKE, joined by the kernel to an IKE message
+   */
+  listen(onDatagram: DatagramSink, tunFd: number | undefined): void {
+    const natt = this.sockets.find(({ purpose }) => purpose === 'ike-natt')?.port
     for (const { family, port, fd } of this.#mainFds) {
-      const socket = this.#addon.ikeSocket(fd, family, (data, localAddress, remoteAddress, remotePort) =>
-        onDatagram(data, family, localAddress, port, remoteAddress, remotePort),
+      const socket = this.#addon.ikeSocket(
+        fd,
+        family,
+        (data, localAddress, remoteAddress, remotePort) =>
+          onDatagram(data, family, localAddress, port, remoteAddress, remotePort),
+        port === natt ? tunFd : undefined,
       )
       this.#sockets.set(`${family} ${port}`, socket)
     }
