@@ -137,8 +137,10 @@ const ANSWER_25519: KeVector = {
 export function addonMontgomeryEntries(addon: NativePrimitives): Registered<KeAlgorithm>[] {
   const { length } = CURVE25519
   const group = entry(CURVE25519, 'addon', false, addonPrimitive(CURVE25519, addon))
-  const respond: KeAlgorithm['respond'] = (drawn, request) =>
-    request.length === length ? agree(addon, length, drawn, request) : undefined
+  const respond: KeAlgorithm['respond'] = (drawn, request) => {
+    expectLength(drawn, length, `${CURVE25519.name} private key`)
+    return request.length === length ? agree(addon, length, drawn, request) : undefined
+  }
   return [{ algorithm: { ...group, respond }, selfTest: keSelfTest(ANSWER_25519) }]
 }
 
