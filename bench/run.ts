@@ -72,7 +72,8 @@ async function measureNetwork(options: BenchOptions): Promise<Result[]> {
       if (c.client) {
         progress(`stages: ${c.name}`)
         const stages = await measureStages(c, PAYLOAD)
-        if (stages !== undefined) result.stages = stages
+        if (stages === undefined) progress('stages: not measured, there is no perf (Debian: linux-perf)')
+        else result.stages = stages
         const samples: number[] = []
         for (let i = 0; i < 5; i++) samples.push(await upToFirstPing(c))
         result.upToFirstPingMs = summarize(samples)
