@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest'
 import { CAPTURE_TOOLS, Capture } from './lib/capture.ts'
 import { echoes, outerHeaders, rows } from './lib/headers.ts'
-import { type Pair, startPair, stopPair } from './lib/pair.ts'
+import { type Pair, startGateways, startPair, stopPair } from './lib/pair.ts'
 import { labDescribe, useLab } from './lib/suite.ts'
 import { direct, INNER, OUTER, sites } from './lib/topology.ts'
 import { ping, transfer, udpEcho } from './lib/traffic.ts'
@@ -14,12 +14,7 @@ const LAN = { 4: '10.2.0.10', 6: 'fd02::10' } as const
 labDescribe('gateways with a LAN behind each', TOOLS, () => {
   const lab = useLab(async (lab) => {
     const hosts = sites(lab)
-    const pair = await startPair(hosts, {
-      change: (side, setup) => ({
-        ...setup,
-        addresses: side === 'left' ? ['10.1.0.254/32', 'fd01::fe/128'] : ['10.2.0.254/32', 'fd02::fe/128'],
-      }),
-    })
+    const pair = await startGateways(hosts)
     return { ...hosts, pair }
   })
 

@@ -1,6 +1,6 @@
 /** tsvpn over paths that are not a plain cable: a NAT, loss, gateways with LANs behind them, a peer inside the selectors. */
 import { describe, expect, test } from 'vitest'
-import { configurePair, startPair } from './lib/pair.ts'
+import { configurePair, startGateways, startPair } from './lib/pair.ts'
 import { labDescribe, useLab } from './lib/suite.ts'
 import { behindNat, direct, INNER, OUTER, sites } from './lib/topology.ts'
 import { ping, transfer, udpEcho } from './lib/traffic.ts'
@@ -64,13 +64,7 @@ labDescribe('tsvpn over a path that loses 2 %', TSVPN_TOOLS, () => {
 labDescribe('tsvpn gateways with a LAN behind each', TSVPN_TOOLS, () => {
   const lab = useLab(async (lab) => {
     const hosts = sites(lab)
-    // The gateway's LAN address is inside the local selectors; the TUN device has one of its own beside it.
-    const pair = await startPair(hosts, {
-      change: (side, setup) => ({
-        ...setup,
-        addresses: side === 'left' ? ['10.1.0.254/32', 'fd01::fe/128'] : ['10.2.0.254/32', 'fd02::fe/128'],
-      }),
-    })
+    const pair = await startGateways(hosts)
     return { ...hosts, pair }
   })
 

@@ -67,6 +67,15 @@ export async function startPair(sides: Sides, options: PairOptions = {}): Promis
   return pair
 }
 
+/** As `startPair` for gateways of `sites`: their LAN addresses are in the selectors, the TUN devices have others beside them. */
+export const startGateways = (sides: Sides): Promise<Pair> =>
+  startPair(sides, {
+    change: (side, setup) => ({
+      ...setup,
+      addresses: side === 'left' ? ['10.1.0.254/32', 'fd01::fe/128'] : ['10.2.0.254/32', 'fd02::fe/128'],
+    }),
+  })
+
 export async function stopPair(pair: Pair): Promise<void> {
   await Promise.all(SIDES.map((side) => pair[side].stop()))
 }
